@@ -51,6 +51,9 @@ export interface CompiledStep {
   readonly trackers: readonly string[];
 }
 
+/** Names a set of options of a tracker; null: the usual ones. */
+export type Variant = string | null;
+
 /** Options of a tracker, as its type in the schema has them. */
 export type OptionsOfTracker = CatalogTracker['optionFor'][string];
 
@@ -69,8 +72,10 @@ export interface CompiledRule {
   readonly readsEngine: boolean;
   /** What it reads of events, by tracker. */
   readonly demand: Demand;
-  /** Options without which something that it reads is null, by tracker. */
+  /** Options without which something that it reads is null, by tracker: of each on whose events it is evaluated. */
   readonly options: ReadonlyMap<string, OptionsOfTracker>;
+  /** Equal for rules that need the same options of a tracker, by tracker; null where it needs none. */
+  readonly variants: ReadonlyMap<string, Variant>;
   /** Equal for rules that are evaluated in the same way: what one has counted holds for the other. */
   readonly fingerprint: string;
 }
@@ -187,12 +192,14 @@ class Compiler {
       ),
     ].flatMap(({ paths }) => paths);
     const all = [...steps, ...(compiled.absence ? [compiled.absence.step] : [])];
+    const options = this.#optionsOf(all, [...read, ...message.fields]);
     return {
       ...compiled,
       problem: this.#problemOf(all, read),
       readsEngine: [...all.flatMap(({ filter }) => pathsIn(filter.filter)), ...read].some(isOfEngine),
       demand: this.#demandOf(all, [...read, ...message.fields]),
-      options: this.#optionsOf(all, [...read, ...message.fields]),
+      options,
+      variants: new Map([...options].map(([tracker, needed]) => [tracker, variantOf(needed)])),
       fingerprint: fingerprintOf(definition, all),
     };
   }
@@ -278,6 +285,11 @@ class Compiler {
       }
     return options;
   }
+}
+
+function variantOf(options: OptionsOfTracker): Variant {
+  const set = Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1));
+  return set.length > 0 ? JSON.stringify(set) : null;
 }
 
 /** What a name is already; null when nothing. */

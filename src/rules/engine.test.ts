@@ -233,6 +233,26 @@ rules:
     expect(alerts).toHaveLength(1);
   });
 
+  it('is evaluated on events with the options that it needs, where there are such with others too', () => {
+    const counts = (name: string, message: string): string => `
+  - name: ${name}
+    description: d
+    severity: LOW
+    trackers: syscount
+    condition: name == "socket"
+    message: '${message}'
+    interval: 0s`;
+    const { engine, names } = engineOf(rulesOf(`rules:${counts('plain', 'm')}${counts('apart', '{argument}')}`));
+    const event = at(0, 'syscount', { name: 'socket', argument: 2 });
+    const variants = rulesOf(`rules:${counts('apart', '{argument}')}`).rules[0]?.variants;
+    engine.evaluate(event, undefined, undefined, null);
+    expect(names()).toEqual(['plain']);
+    engine.evaluate(event, undefined, undefined, variants?.get('syscount'));
+    expect(names()).toEqual(['plain', 'apart']);
+    engine.evaluate(event);
+    expect(names().slice(2).sort()).toEqual(['apart', 'plain']);
+  });
+
   it('that throws is not evaluated any more, and the others are', () => {
     const set = rulesOf(
       `${vocabulary}${shell}${shell.replace('shell-in-container', 'other').replace('process.comm in shells', 'process.uid == 7')}`,

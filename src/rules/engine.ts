@@ -5,7 +5,7 @@ import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
 import { AlertWriter, keyOf, type Before, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
-import type { CompiledRule, RuleContext } from './compile.js';
+import type { CompiledRule, RuleContext, Variant } from './compile.js';
 import { FirstSeenBook, type Learned } from './first-seen.js';
 import { ABSENT, Plan, type Candidate } from './plan.js';
 import { SequenceBook } from './sequence.js';
@@ -121,26 +121,33 @@ export class RuleEngine {
 
   /**
    * Reads the event, and keeps nothing of it. `before` is called at once, or not at all. `hold` is called once, or not at all: where it
-   * returns true, rules that read what an engine tells of the container are left out, for `evaluateHeld`.
+   * returns true, rules that read what an engine tells of the container are left out, for `evaluateHeld`. `variant`: only rules that need
+   * these options of the tracker, where its events are of a session with them.
    */
-  evaluate(event: TraceEvent, before: Before = noEvents, hold: Hold = never): void {
+  evaluate(event: TraceEvent, before: Before = noEvents, hold: Hold = never, variant?: Variant): void {
     this.events++;
     let isHeld: boolean | null = null;
-    this.#evaluate(event, before, ({ rule: { readsEngine } }) => !readsEngine || !(isHeld ??= hold()));
+    this.#evaluate(event, before, variant, ({ readsEngine }) => !readsEngine || !(isHeld ??= hold()));
   }
 
   /** The rules that `evaluate` has left out. */
-  evaluateHeld(event: TraceEvent, before: Before = noEvents): void {
-    this.#evaluate(event, before, ({ rule }) => rule.readsEngine);
+  evaluateHeld(event: TraceEvent, before: Before = noEvents, variant?: Variant): void {
+    this.#evaluate(event, before, variant, ({ readsEngine }) => readsEngine);
   }
 
-  #evaluate(event: TraceEvent, before: Before, isMeant: (candidate: Candidate) => boolean): void {
+  #evaluate(
+    event: TraceEvent,
+    before: Before,
+    variant: Variant | undefined,
+    isMeant: (rule: CompiledRule) => boolean,
+  ): void {
     const atMs = bootMs(event);
     const matched: Candidate[] = [];
     this.plan.visit(event, (candidate) => {
-      if (!isMeant(candidate)) return;
-      this.comparisons++;
       const { step, rule } = candidate;
+      if (variant !== undefined && rule.variants.get(event.tracker) !== variant) return;
+      if (!isMeant(rule)) return;
+      this.comparisons++;
       if (this.#safely(rule.definition.name, () => step.filter.matches(event))) matched.push(candidate);
     });
     // What an event settles before what it begins, and later steps first: it is not the next step of what it begins.

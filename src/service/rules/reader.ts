@@ -1,9 +1,11 @@
 import { turns } from '../../base/turn.js';
 import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
+import type { Variant } from '../../rules/compile.js';
 import type { RuleEngine } from '../../rules/engine.js';
 import type { EventsAfterAlerts } from './after.js';
 import { HeldEvents, type EngineFacts } from './held.js';
+import type { RulePart } from './part.js';
 import { eventsBefore } from './around.js';
 import { cursorOf } from '../../session/cursor.js';
 import type { Session } from '../../session/session.js';
@@ -16,6 +18,8 @@ export interface ReaderOptions {
   readonly session: Session;
   readonly engine: RuleEngine;
   readonly demand: Demand;
+  /** What its session has of trackers. */
+  readonly parts: readonly RulePart[];
   readonly after: Pick<EventsAfterAlerts, 'see'>;
   readonly facts: EngineFacts;
   /** Called after some events were evaluated, with the time of the last one in ms since boot. */
@@ -33,15 +37,19 @@ export class RuleReader {
   #engine: RuleEngine;
   /** Those that are in force from a place on, in their order. */
   #next: { readonly engine: RuleEngine; readonly place: number }[] = [];
-  #stream: EventStream;
-  /** Place of the first event that was not evaluated. */
-  #place: number;
+  readonly #stream: EventStream;
+  /** Ends what the rules demand that are in force. */
+  #release: () => void;
   /** While rules change: settles when they have. */
   #paused: Promise<void> | null = null;
   /** Whether it has events that it is evaluating. */
   #isReading = false;
   #isClosed = false;
   readonly #held: HeldEvents;
+  /** By tracker. */
+  readonly #variants: ReadonlyMap<string, Variant>;
+  /** Settles when it evaluates nothing any more. */
+  readonly #reading: Promise<void>;
   /** The event that is being evaluated, and whether some rules have to wait with it. */
   #event: TraceEvent | null = null;
   #isHeld = false;
@@ -52,9 +60,17 @@ export class RuleReader {
     this.session = session;
     this.#engine = engine;
     this.#held = new HeldEvents(options.facts);
-    this.#place = session.oldestSeq;
-    this.#stream = this.#subscribe(demand);
-    void this.#read();
+    this.#variants = new Map(options.parts.map(({ tracker, variant }) => [tracker, variant]));
+    this.#release = session.addDemand(demand);
+    // What it has seen since it started.
+    const after = cursorOf(session.id, session.oldestSeq);
+    this.#stream = session.subscribe({ after, demand: new Map(), maxDelayMs: 0 });
+    this.#reading = this.#read();
+  }
+
+  /** What its session has of trackers. */
+  get parts(): readonly RulePart[] {
+    return this.#options.parts;
   }
 
   /** Whether its trackers aggregate in the kernel, where a filter cannot be changed while they run. */
@@ -73,15 +89,14 @@ export class RuleReader {
   async change(engine: RuleEngine, demand: Demand, change: () => Promise<number>): Promise<void> {
     let resume: () => void = () => {};
     this.#paused = new Promise((resolve) => (resume = resolve));
-    const before = this.#stream;
-    const after = this.#subscribe(demand);
+    const release = this.session.addDemand(demand);
     try {
       const place = await change();
       this.#next.push({ engine, place });
-      this.#stream = after;
-      await before.return();
+      this.#release();
+      this.#release = release;
     } catch (error) {
-      await after.return();
+      release();
       throw error;
     } finally {
       this.#paused = null;
@@ -99,30 +114,29 @@ export class RuleReader {
     return this.#held.givenUp;
   }
 
+  /** Ends its session, and resolves when all that it saw is evaluated. */
+  async finish(): Promise<void> {
+    await this.session.stop('REQUESTED');
+    await this.#reading;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#held.close();
+    this.#release();
     await this.#stream.return();
-  }
-
-  /** From the place of the first event that was not evaluated. */
-  #subscribe(demand: Demand): EventStream {
-    const { session } = this.#options;
-    return session.subscribe({ after: cursorOf(session.id, this.#place), demand, maxDelayMs: 0 });
   }
 
   async #read(): Promise<void> {
     const { onEnd, after } = this.#options;
     try {
       for (;;) {
-        const stream = this.#stream;
         this.#isReading = false;
-        const { done, value } = await stream.next();
+        const { done, value } = await this.#stream.next();
         this.#isReading = true;
+        // What is here may be behind the place from which on others are in force.
         if (this.#paused) await this.#paused;
         if (this.#isClosed) return;
-        // Another one has taken its place, and begins with what this one has not evaluated.
-        if (stream !== this.#stream) continue;
         if (done) break;
         await (this.#next.at(-1)?.engine ?? this.#engine).ready?.();
         if (value.gap) this.missed += value.gap.lost + value.gap.dropped;
@@ -131,7 +145,6 @@ export class RuleReader {
             if (!turns.isOpen) await turns.next('FLOW');
             for (let left = PART; i < to && left > 0; i++, left--) {
               const place = batch.placeOf(i);
-              if (place < this.#place) continue; // read twice over a change
               const event = batch.event(i);
               const engine = this.#engineAt(place);
               const { written } = engine;
@@ -139,12 +152,11 @@ export class RuleReader {
               const before = (): (() => readonly TraceEvent[]) => eventsBefore(event, place, this.#before);
               this.#event = event;
               this.#isHeld = false;
-              engine.evaluate(event, before, this.#hold);
+              engine.evaluate(event, before, this.#hold, this.#variants.get(event.tracker));
               if (this.#isHeld) {
                 batch.lease?.keep();
                 this.#held.add(event, () => this.#evaluateHeld(engine, event, before));
               }
-              this.#place = place + 1;
               if (engine.written > written) left = 0;
             }
             this.#options.onEvaluated(batch.bootNsAt(i - 1) / 1e6);
@@ -161,7 +173,7 @@ export class RuleReader {
 
   #evaluateHeld(engine: RuleEngine, event: TraceEvent, before: () => () => readonly TraceEvent[]): void {
     try {
-      engine.evaluateHeld(event, before);
+      engine.evaluateHeld(event, before, this.#variants.get(event.tracker));
       this.#options.onEvaluated(Number(event.bootNs) / 1e6);
     } catch (error) {
       this.#options.onEnd(error);

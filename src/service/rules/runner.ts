@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../base/errors.js';
 import { inTurns, turns } from '../../base/turn.js';
 import type { Log } from '../../base/log.js';
-import type { Demand } from '../../event/event.js';
-import { KernelFilter } from '../../filter/index.js';
-import type { CompiledRule, OptionsOfTracker, RuleContext } from '../../rules/compile.js';
+import type { KernelFilter } from '../../filter/index.js';
+import { placeOfId } from '../../record/place.js';
+import type { CompiledRule, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { Plan } from '../../rules/plan.js';
 import { RuleEngine, type FirstStart, type RuleSink } from '../../rules/engine.js';
@@ -15,6 +16,7 @@ import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
 import type { EngineFacts } from './held.js';
 import type { LearnedFile } from './learned.js';
+import { demandOf, filterOf, inSessions, isSamePart, partsOf, type RulePart } from './part.js';
 import { RuleReader } from './reader.js';
 
 /** What rules see of the events around an alert, for whoever looks at the session then. */
@@ -24,6 +26,8 @@ const RING_BYTES = 16 << 20;
 const NAME = 'rules';
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
+/** How long what a session saw before no rule needed it is evaluated. */
+const FINISH_MS = 10_000;
 /** An event may come so much later than one that happened after it; what is aggregated in the kernel is read at an interval. */
 const GRACE_MS = 500;
 const AGGREGATED_GRACE_MS = 2000;
@@ -58,6 +62,8 @@ export class RuleRunner {
   /** Those that are in force. */
   #runnable: readonly CompiledRule[] = [];
   #readers: readonly RuleReader[] = [];
+  /** Those that no rule needs any more, or whose sessions have ended, until they are closed. */
+  readonly #ending = new Set<RuleReader>();
   /** Why rules cannot be evaluated here, by their names. */
   #problems: ReadonlyMap<string, string> = new Map();
   /** By readers whose sessions have ended. */
@@ -80,10 +86,8 @@ export class RuleRunner {
 
   constructor(options: RunnerOptions) {
     this.#options = options;
-    const raise = (alert: RuleAlert, renew?: () => RuleAlert): void => {
-      const reader = this.#readers.find(({ trackers }) => trackers.includes(alert.tracker));
-      options.raise(alert, reader?.session.id ?? null, renew);
-    };
+    const raise = (alert: RuleAlert, renew?: () => RuleAlert): void =>
+      options.raise(alert, this.#sessionOf(alert), renew);
     const failed = (rule: string, error: unknown): void =>
       options.log.error({ rule, err: error }, 'a rule has failed, and is not evaluated any more');
     this.#sink = { raise: (alert) => raise(alert), repeat: raise, failed };
@@ -107,12 +111,25 @@ export class RuleRunner {
 
   /** Events that no rule saw: lost in the kernel, or dropped since the server was busy. */
   get missed(): number {
-    return this.#readers.reduce((sum, { missed }) => sum + missed, this.#missedBefore);
+    return this.#all.reduce((sum, { missed }) => sum + missed, this.#missedBefore);
   }
 
   /** Events that rules evaluated without what an engine would have told of their container. */
   get withoutFacts(): number {
-    return this.#readers.reduce((sum, { withoutFacts }) => sum + withoutFacts, this.#withoutFactsBefore);
+    return this.#all.reduce((sum, { withoutFacts }) => sum + withoutFacts, this.#withoutFactsBefore);
+  }
+
+  /** Also those that end, as long as what they have counted is theirs. */
+  get #all(): readonly RuleReader[] {
+    return [...this.#readers, ...this.#ending];
+  }
+
+  /** The one that saw an alert's event; null if it has ended. */
+  #sessionOf({ eventId, tracker }: RuleAlert): string | null {
+    const of = eventId === null ? null : placeOfId(eventId);
+    const isOf = ({ session, trackers }: RuleReader): boolean =>
+      of === null ? trackers.includes(tracker) : session.id === of.session;
+    return this.#all.find(isOf)?.session.id ?? null;
   }
 
   /** Puts rules in force. Resolves when they hold; never rejects: what is wrong is in `problem`, and tried again. */
@@ -203,27 +220,19 @@ export class RuleRunner {
 
   /** All of it, or nothing: rejects with what went wrong. */
   async #change(rules: readonly CompiledRule[], engine: RuleEngine): Promise<void> {
-    const { catalog } = this.#options.context;
-    const available = await this.#available(engine.trackers);
-    const unused = this.#readers.filter(
-      ({ session, trackers }) =>
-        !trackers.some((name) => available.includes(name)) ||
-        // Options cannot change while a session runs: one with others is started beside it.
-        session.spec.trackers.some(({ name, options }) => !hasAll(options, optionsOf(rules, name))),
-    );
+    const wanted = partsOf(rules, await this.#available(engine.trackers));
+    const isIn = (parts: readonly RulePart[], part: RulePart): boolean => parts.some((one) => isSamePart(one, part));
+    const unused = this.#readers.filter(({ parts }) => !parts.some((part) => isIn(wanted, part)));
     const used = this.#readers.filter((reader) => !unused.includes(reader));
-    const covered = new Set(used.flatMap(({ trackers }) => trackers));
-    const uncovered = available.filter((name) => !covered.has(name));
-    // Programs that aggregate keep their filter for as long as they run: they have sessions of their own, without one.
-    const aggregated = uncovered.filter((name) => catalog.need(name).kernelAggregate !== null);
-    const others = uncovered.filter((name) => !aggregated.includes(name));
+    const covered = used.flatMap(({ parts }) => parts);
+    const uncovered = wanted.filter((part) => !isIn(covered, part));
     const added: RuleReader[] = [];
     const changed: RuleReader[] = [];
     try {
       // The process of the first event may have ended when it is read: the table of processes hears of it if it runs before the session.
       await engine.ready?.();
-      for (const trackers of [others, aggregated])
-        if (trackers.length > 0) added.push(await this.#start(rules, engine, trackers));
+      for (const parts of inSessions(uncovered, this.#options.context))
+        added.push(await this.#start(rules, engine, parts));
       this.#readers = [...this.#readers, ...added];
       for (const reader of used) {
         await this.#put(reader, rules, engine);
@@ -234,14 +243,14 @@ export class RuleRunner {
       for (const reader of changed) await this.#put(reader, this.#runnable, this.#engine);
       throw error;
     }
-    await Promise.all(unused.map((reader) => this.#stop(reader)));
+    await Promise.all(unused.map((reader) => this.#finish(reader)));
   }
 
   /** Puts rules in force in a session that runs. */
   async #put(reader: RuleReader, rules: readonly CompiledRule[], engine: RuleEngine): Promise<void> {
-    const { session, trackers, isAggregated } = reader;
-    const where = isAggregated ? null : await this.#filterFor(rules, trackers);
-    await reader.change(engine, demandOf(rules, trackers), () => session.change((spec) => ({ ...spec, where })));
+    const { session, parts, isAggregated } = reader;
+    const where = isAggregated ? null : await this.#filterFor(rules, parts);
+    await reader.change(engine, demandOf(rules, parts), () => session.change((spec) => ({ ...spec, where })));
   }
 
   async #available(trackers: readonly string[]): Promise<readonly string[]> {
@@ -249,17 +258,17 @@ export class RuleRunner {
     return trackers.filter((_name, i) => statuses[i]?.available);
   }
 
-  async #start(rules: readonly CompiledRule[], engine: RuleEngine, trackers: readonly string[]): Promise<RuleReader> {
+  async #start(rules: readonly CompiledRule[], engine: RuleEngine, parts: readonly RulePart[]): Promise<RuleReader> {
     const { context, manager } = this.#options;
     if (!manager) throw new RangeError('a rule runs where there is no kernel');
-    const isAggregated = trackers.some((name) => context.catalog.need(name).kernelAggregate !== null);
+    const isAggregated = parts.some(({ tracker }) => context.catalog.need(tracker).kernelAggregate !== null);
     const spec: SessionSpec = {
-      trackers: trackers.map((name) => ({
-        name,
-        options: context.catalog.checkOptions(name, optionsOf(rules, name)),
+      trackers: parts.map(({ tracker, options }) => ({
+        name: tracker,
+        options: context.catalog.checkOptions(tracker, options),
       })),
       target: null,
-      where: isAggregated ? null : await this.#filterFor(rules, trackers),
+      where: isAggregated ? null : await this.#filterFor(rules, parts),
       capture: 'DEMANDED',
       fields: [],
       forMs: null,
@@ -277,7 +286,8 @@ export class RuleRunner {
     const reader: RuleReader = new RuleReader({
       session,
       engine,
-      demand: demandOf(rules, trackers),
+      demand: demandOf(rules, parts),
+      parts,
       after: this.#options.after,
       facts: this.#options.facts,
       onEvaluated: (bootMs) => this.#evaluated(bootMs),
@@ -286,25 +296,32 @@ export class RuleRunner {
     return reader;
   }
 
-  /** What the rules look for in events of these trackers, as far as the kernel can tell. */
-  #filterFor(rules: readonly CompiledRule[], trackers: readonly string[]): Promise<KernelFilter> {
-    const { catalog, fields } = this.#options.context;
-    const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
-    const parts = steps.map(({ filter: { filter }, trackers: of }) => ({ filter, trackers: of }));
-    const targets = trackers.map((name) => catalog.need(name));
-    // The engine finds the rules that an event can match; comparing it with all of them before would cost more than that.
-    return inTurns(KernelFilter.of(parts, targets, fields));
+  #filterFor(rules: readonly CompiledRule[], parts: readonly RulePart[]): Promise<KernelFilter> {
+    return inTurns(filterOf(rules, parts, this.#options.context));
+  }
+
+  /** No rule needs it any more: what it saw until now is evaluated before it ends. */
+  async #finish(reader: RuleReader): Promise<void> {
+    this.#end(reader);
+    await Promise.race([reader.finish(), sleep(FINISH_MS, undefined, { ref: false })]);
+    await this.#stop(reader);
   }
 
   async #stop(reader: RuleReader): Promise<void> {
     const { manager, log } = this.#options;
-    this.#readers = this.#readers.filter((one) => one !== reader);
-    this.#missedBefore += reader.missed;
+    this.#end(reader);
     await reader.close();
+    this.#ending.delete(reader);
+    this.#missedBefore += reader.missed;
     this.#withoutFactsBefore += reader.withoutFacts;
     await manager
       ?.remove(reader.session.id)
       .catch((error: unknown) => log.warn({ err: error, session: reader.session.id }, 'ending a session of rules'));
+  }
+
+  #end(reader: RuleReader): void {
+    this.#readers = this.#readers.filter((one) => one !== reader);
+    this.#ending.add(reader);
   }
 
   /** Its session has ended, though rules need it. */
@@ -346,7 +363,7 @@ export class RuleRunner {
     this.#due = null;
     if (!this.#newest || this.#isClosed) return;
     // What has come and is not evaluated may be what was waited for.
-    if (this.#readers.some(({ isBehind }) => isBehind)) {
+    if (this.#all.some(({ isBehind }) => isBehind)) {
       this.#due = { timer: setTimeout(() => void this.#passed(), GRACE_MS).unref(), dueMs: Number.NEGATIVE_INFINITY };
       return;
     }
@@ -357,28 +374,11 @@ export class RuleRunner {
   }
 
   get #graceMs(): number {
-    return this.#readers.some(({ isAggregated }) => isAggregated) ? AGGREGATED_GRACE_MS : GRACE_MS;
+    return this.#all.some(({ isAggregated }) => isAggregated) ? AGGREGATED_GRACE_MS : GRACE_MS;
   }
 
   /** Now, in ms since boot: at most so much as an event takes to come here behind the clock. */
   #bootMs({ bootMs, at }: { readonly bootMs: number; readonly at: number }): number {
     return bootMs + performance.now() - at;
   }
-}
-
-/** What rules need to be set of a tracker. */
-function optionsOf(rules: readonly CompiledRule[], tracker: string): OptionsOfTracker {
-  return Object.assign({}, ...rules.map(({ options }) => options.get(tracker))) as OptionsOfTracker;
-}
-
-function hasAll(options: OptionsOfTracker, needed: OptionsOfTracker): boolean {
-  return Object.entries(needed).every(([name, value]) => options[name] === value);
-}
-
-function demandOf(rules: readonly CompiledRule[], trackers: readonly string[]): Demand {
-  const demand = new Map<string, Set<string>>();
-  for (const rule of rules)
-    for (const [tracker, read] of rule.demand)
-      if (trackers.includes(tracker)) demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...read]));
-  return demand;
 }
