@@ -1,7 +1,7 @@
 import type { Worker } from 'node:worker_threads';
 import { Channel, type Protocol } from './channel.js';
 import { EunomiaError } from './errors.js';
-import { Gate } from './gate.js';
+import { FairGate } from './fair-gate.js';
 import { workerFile } from './paths.js';
 
 export interface AskThreadOptions {
@@ -23,8 +23,7 @@ const IDLE_MS = 30_000;
  * has for a while.
  */
 export class AskThread<P extends Protocol> {
-  /** A client has two asks at a time (`ClientShare`), so that none is behind many of another one. */
-  readonly #gate = new Gate(1);
+  readonly #gate = new FairGate();
   readonly #options: AskThreadOptions;
   #channel: Channel<P> | null = null;
   #worker: Worker | null = null;
@@ -43,22 +42,25 @@ export class AskThread<P extends Protocol> {
   /**
    * Rejects with what the thread refuses, with INTERNAL_SERVER_ERROR when it dies, with SHUTTING_DOWN after `end`, and with the signal's
    * reason where the client has gone before its turn: then nothing is computed. `mostMs`: where it takes longer, the thread ends, and it
-   * rejects with LIMIT_EXCEEDED; it ends as well when the client goes meanwhile, so that nobody waits behind what nobody asks for.
+   * rejects with LIMIT_EXCEEDED; it ends as well when the client goes meanwhile, so that nobody waits behind what nobody asks for. `of`:
+   * the client, whose asks take turns with those of others; absent: one by itself.
    */
   async ask<Kind extends keyof P['asks'] & string>(
     kind: Kind,
     ask: P['asks'][Kind]['ask'],
     {
       signal,
+      of = {},
       transfer = [],
       mostMs,
     }: {
       readonly signal?: AbortSignal;
+      readonly of?: object | undefined;
       readonly transfer?: readonly ArrayBuffer[];
       readonly mostMs?: number;
     } = {},
   ): Promise<P['asks'][Kind]['reply']> {
-    const leave = await this.#gate.enter(signal);
+    const leave = await this.#gate.enter(of, signal);
     if (this.#idle) clearTimeout(this.#idle);
     let late: NodeJS.Timeout | null = null;
     const abandon = (): void => void this.#stop(new Error('the client that asked has gone'));

@@ -34,6 +34,8 @@ export interface RegistryEvents {
   readonly change: (container: Container, kind: ChangeKind) => void;
   /** The engine came or went, or there is another reason why it is not there. */
   readonly engine: (status: EngineStatus) => void;
+  /** No engine knows this container: nobody will describe it. */
+  readonly absent: (id: string) => void;
 }
 
 /** How events are joined to containers on this host. MOUNT_NS: its containers have no v2 cgroups, so ids say nothing. */
@@ -65,6 +67,7 @@ export class ContainerRegistry {
   readonly #listeners: { [Event in keyof RegistryEvents]: Set<RegistryEvents[Event]> } = {
     change: new Set(),
     engine: new Set(),
+    absent: new Set(),
   };
 
   constructor(options: RegistryOptions) {
@@ -142,6 +145,15 @@ export class ContainerRegistry {
   awaitsDescription({ id, privileged, state }: Container): boolean {
     if (privileged !== null || state === 'REMOVED' || this.#absent.has(id) || this.#closed) return false;
     return this.#sources.hopeful;
+  }
+
+  /** Calls the listener whenever `awaitsDescription` may have changed for some container; returns what ends that. */
+  watchDescriptions(listener: () => void): () => void {
+    const events = ['change', 'engine', 'absent'] as const;
+    for (const event of events) this.on(event, listener);
+    return () => {
+      for (const event of events) this.off(event, listener);
+    };
   }
 
   get identity(): Identity {
@@ -377,6 +389,7 @@ export class ContainerRegistry {
     this.#attribution?.decide(id);
     this.#waiters.wake(id);
     void this.#liveness?.probe(id);
+    for (const listener of this.#listeners.absent) this.#call(() => listener(id));
   }
 
   #onStatus(status: EngineStatus): void {

@@ -47,6 +47,12 @@ class TestSource implements ContainerSource {
     else this.#sink.absent(wanted);
   }
 
+  leave(): void {
+    this.hopeful = false;
+    this.status = { ...this.status, connected: false, error: 'it has ended' };
+    this.#sink.status(this.status);
+  }
+
   covers(runtime: string): boolean {
     return runtime === this.#runtime;
   }
@@ -113,6 +119,26 @@ describe('a registry of container sources', () => {
     const { registry } = await registryOf({ runtime: 'docker', error: 'it hangs' });
     expect(registry.lacksFacts(createContainer(id, 'containerd'))).toBe(false);
     expect(registry.lacksFacts(createContainer(id, 'docker'))).toBe(true);
+  });
+
+  it('tells when nobody will describe a container any more: its engine does not know it, or is away', async () => {
+    const { registry, sources } = await registryOf({ runtime: 'docker', containers: [facts(id, 'web')] });
+    const [source] = sources;
+    if (!source) throw new Error('there is no source');
+    const [unknown, waiting] = [createContainer(other, 'docker'), createContainer('e'.repeat(64), 'docker')];
+    const awaited: boolean[][] = [];
+    const unwatch = registry.watchDescriptions(() =>
+      awaited.push([unknown, waiting].map((container) => registry.awaitsDescription(container))),
+    );
+    expect([unknown, waiting].map((container) => registry.awaitsDescription(container))).toEqual([true, true]);
+    source.request(other);
+    expect(awaited).toEqual([[false, true]]);
+    source.leave();
+    expect(awaited.at(-1)).toEqual([false, false]);
+    const { length } = awaited;
+    unwatch();
+    source.leave();
+    expect(awaited).toHaveLength(length);
   });
 
   it('without sources knows no engine, and waits for none', async () => {

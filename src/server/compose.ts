@@ -20,7 +20,7 @@ import { EventsAfterAlerts } from '../service/rules/after.js';
 import { EvidenceSessions } from '../service/rules/evidence-session.js';
 import { LearnedFile } from '../service/rules/learned.js';
 import { RuleHost } from '../service/rules/host.js';
-import { RuleTrialThread } from '../service/rules/trial-thread.js';
+import { RuleTrialThreads } from '../service/rules/trial-threads.js';
 import { RuleRunner } from '../service/rules/runner.js';
 import { QueryBook } from '../service/saved-queries/book.js';
 import { savedFilters } from '../service/saved-queries/queries.js';
@@ -82,7 +82,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let alerts: AlertBook | null = null;
   let webhooks: Webhooks | null = null;
   let ruling: RuleHost | null = null;
-  const ruleTrials = new RuleTrialThread('server/rule-trial/worker');
+  const ruleTrials = new RuleTrialThreads('server/rule-trial/worker');
   let service: Service | null = null;
   const close = async (): Promise<void> => {
     await service?.verifications.end();
@@ -219,10 +219,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       after,
       facts: {
         awaits: (container) => registry.awaitsDescription(container),
-        watch: (listener) => {
-          registry.on('change', listener);
-          return () => registry.off('change', listener);
-        },
+        watch: (listener) => registry.watchDescriptions(listener),
       },
       learned: new LearnedFile(config.dataDirectory, log),
       history: (query) => stores.get('EMBEDDED')?.scan(query) ?? null,

@@ -16,7 +16,7 @@ import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
 import type { Webhooks } from '../webhook/index.js';
 import type { RuleHost } from './rules/host.js';
-import type { RuleTrialThread } from './rules/trial-thread.js';
+import type { RuleTrialThreads } from './rules/trial-threads.js';
 import type { QueryBook } from './saved-queries/book.js';
 
 export interface KernelFacts {
@@ -79,7 +79,7 @@ export interface Parts {
   readonly webhooks: Webhooks;
   readonly queries: QueryBook;
   readonly rules: RuleHost;
-  readonly ruleTrials: RuleTrialThread;
+  readonly ruleTrials: RuleTrialThreads;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

@@ -76,6 +76,7 @@ export class Service {
   async end(): Promise<void> {
     await this.verifications.end();
     await this.advices.end();
+    await this.rules.end();
     await this.sessions.end();
     this.facts.end();
     this.#parts.alerts.end();

@@ -1,95 +1,13 @@
-import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { ApiServer } from '../../src/api/http/server.js';
-import { RuleTrialThread } from '../../src/service/rules/trial-thread.js';
+import { describe, expect, it } from 'vitest';
 import { until } from '../support/until.js';
 import { exits } from './updating.js';
-import { createFixture, createServer, post, type Fixture, type FixtureOptions, type GraphQLAnswer } from './support.js';
+import { closing, ended, folderOf, RuleServer, type Role } from './rule-server.js';
+import { createFixture, type GraphQLAnswer } from './support.js';
 
 /** The contract of rules, and how they come in force. What they find on a real kernel, test/e2e shows. */
-
-const tokens = { admin: 'secret-of-the-admin', operator: 'secret-of-the-operator', viewer: 'secret-of-the-viewer' };
-type Role = keyof typeof tokens;
-
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-interface AlertFacts {
-  readonly message: string;
-  readonly time: string;
-  readonly count: string;
-}
-
-class RuleServer {
-  readonly fixture: Fixture;
-  readonly #server: ApiServer;
-
-  constructor(fixture: Fixture, server: ApiServer) {
-    this.fixture = fixture;
-    this.#server = server;
-  }
-
-  static async open(options: FixtureOptions = {}): Promise<RuleServer> {
-    const secrets = Object.entries(tokens).map(([role, secret]) => ({ role: role as Role, secret }));
-    const fixture = await createFixture({ ...options, tokens: secrets });
-    const made = new RuleServer(fixture, await createServer(fixture.services));
-    closing.push(() => made.close());
-    return made;
-  }
-
-  async close(): Promise<void> {
-    await this.fixture.services.rules.close();
-    await this.fixture.services.manager.close();
-    await this.#server.close();
-    await Promise.all([...this.fixture.services.stores.values()].map((store) => store.close()));
-  }
-
-  async ask<Data = Record<string, never>>(
-    query: string,
-    variables: object = {},
-    role: Role = 'admin',
-  ): Promise<GraphQLAnswer<Data>> {
-    return (await post<Data>(this.#server.url, { query, variables }, { authorization: `Bearer ${tokens[role]}` })).json;
-  }
-
-  load(name: string, source: string, role: Role = 'admin'): Promise<GraphQLAnswer> {
-    return this.ask(
-      'mutation ($input: LoadRulesInput!) { loadRules(input: $input) { name source } }',
-      { input: { name, source } },
-      role,
-    );
-  }
-
-  async alerts(): Promise<readonly AlertFacts[]> {
-    const { data } = await this.ask<{ alerts: { nodes: readonly AlertFacts[] } }>(
-      '{ alerts(first: 10000) { nodes { message time count source severity session { id name } } } }',
-    );
-    return data?.alerts.nodes ?? [];
-  }
-}
-
-async function folderOf(files: Readonly<Record<string, string>>): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'eunomia-rules-'));
-  closing.push(() => rm(folder, { recursive: true }));
-  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o600 });
-  return folder;
-}
-
-const ended = (message: string, more = ''): string => `rules:
-  - name: ended
-    description: A process ended.
-    severity: LOW
-    trackers: exit
-    condition: 'true'
-    message: '${message}'
-    key: [bootNs]
-    interval: 0s
-    throttle: { alerts: 10000, within: 1s }${more}`;
 
 describe('rules of a folder', () => {
   it('raise alerts of what they look for, in a session of their own', async () => {
@@ -173,6 +91,29 @@ describe('rules of a folder', () => {
       'the other one is there',
       () => server.fixture.services.rules.rules[0]?.rule.definition.name === 'other',
     );
+  });
+
+  it('change while more events wait than their session holds: each is evaluated once', async () => {
+    const server = await RuleServer.open();
+    const counting = ended('x').replace('name: ended', 'name: counting').replace('interval: 0s', 'interval: 1h');
+    await server.load('counting', counting.replace('[bootNs]', '[tracker]'));
+    await server.load('mine', ended('one'));
+    const [all, part] = [150_000, 5000];
+    for (let i = 0; i < all; i += part) exits(server.fixture, i, part);
+    const [session] = server.fixture.services.rules.runner.sessions;
+    await until('its session holds no more', () => (session?.oldestSeq ?? 0) > 0);
+    await server.load('mine', ended('two'));
+    const told = async () => {
+      const { data } = await server.ask<{ rule: { stats: { matched: string } }; rules: { missed: string } }>(
+        '{ rule(name: "counting") { stats { matched } } rules { missed } }',
+      );
+      return { matched: Number(data?.rule.stats.matched), missed: Number(data?.rules.missed) };
+    };
+    await until('all are evaluated', async () => {
+      const { matched, missed } = await told();
+      return matched + missed >= all;
+    });
+    expect(await told()).toEqual({ matched: all, missed: 0 });
   });
 
   it('keep what they have learned over a restart, a change of their condition, and while they are away', async () => {
@@ -449,20 +390,28 @@ describe('a change of rules', () => {
     expect(await server.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
   });
 
-  it('which read what an option sets have it set, in a session beside the one before', async () => {
+  it('which read what an option sets have it set in a session beside, as long as there are such', async () => {
     const server = await RuleServer.open();
-    const counted = (condition: string): string =>
-      ended('x').replace('exit', 'syscount').replace("'true'", `'${condition}'`);
-    const options = () =>
-      server.fixture.services.rules.runner.sessions.map(({ spec }) => spec.trackers[0]?.options['arguments']);
+    const counted = (condition: string, name = 'ended'): string =>
+      ended('x')
+        .replace('exit', 'syscount')
+        .replace("'true'", `'${condition}'`)
+        .replace('name: ended', `name: ${name}`);
+    const sessions = () => server.fixture.services.rules.runner.sessions;
+    const options = () => sessions().map(({ spec }) => spec.trackers[0]?.options['arguments']);
     await server.load('mine', counted('count > 1'));
     expect(options()).toEqual([false]);
-    await server.load('mine', counted('argument == 16'));
-    expect(options()).toEqual([true]);
-    // What is counted apart serves those, too, who do not ask.
-    const before = server.fixture.services.rules.runner.sessions;
+    const [usual] = sessions();
+    await server.load('other', counted('argument == 16', 'other'));
+    expect(options()).toEqual([false, true]);
+    const [, apart] = sessions();
     await server.load('mine', counted('count > 2'));
-    expect(server.fixture.services.rules.runner.sessions).toEqual(before);
+    expect(sessions()).toEqual([usual, apart]);
+    await server.ask('mutation { unloadRules(name: "other") }');
+    expect(sessions()).toEqual([usual]);
+    expect(server.fixture.services.manager.list()).toHaveLength(1);
+    await server.load('mine', counted('argument == 2'));
+    expect(options()).toEqual([true]);
     expect(await server.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
   });
 
@@ -490,152 +439,5 @@ describe('a change of rules', () => {
     exits(server.fixture, 0, 1);
     await until('an alert', async () => (await server.alerts()).length === 1);
     expect(await server.ask('{ rule(name: "ended") { problem } }')).toEqual({ data: { rule: { problem: null } } });
-  });
-});
-
-describe('tests of rules', () => {
-  const QUERY =
-    'query ($input: TestRulesInput!) { testRules(input: $input) { valid problem passed failed untested ' +
-    'tests { name line passed rules events problems alerts { rule severity message times event } } } }';
-  interface Run {
-    readonly testRules: {
-      readonly valid: boolean;
-      readonly problem: string | null;
-      readonly passed: number;
-      readonly failed: number;
-      readonly tests: readonly { readonly problems: readonly string[] }[];
-    };
-  }
-  const test = (server: RuleServer, input: object, role: Role = 'operator') =>
-    server.ask<Run>(QUERY, { input: { name: 'mine', ...input } }, role);
-  const other = ended('x').replace('name: ended', 'name: other').replace("'true'", 'process.pid == 9');
-  const tests = (alerts: string, more = ''): string => `tests:
-  - name: a process that ends
-    rules: [ended]
-    events:
-      - { tracker: exit, process: { pid: 7, comm: sh } }
-      - { after: 1s, tracker: exit, process: { pid: 8, comm: sh } }
-    alerts: ${alerts}${more}
-`;
-
-  it('pass and fail as those of the command line, beside the rules that there are, and load nothing', async () => {
-    const server = await RuleServer.open({ rules: [await folderOf({ 'a.yaml': other })] });
-    const second = `
-  - name: of a file of the server
-    events: [{ tracker: exit, process: { pid: 9 } }]
-    alerts: [{ rule: other }, { rule: ended, message: 'process 9' }]`;
-    const rules = ended('{process.comm} {process.pid}');
-    const { data } = await test(server, { source: rules, tests: tests('[{ rule: ended, message: sh 7 }]', second) });
-    expect(data).toEqual({
-      testRules: {
-        valid: true,
-        problem: null,
-        passed: 1,
-        failed: 1,
-        untested: [],
-        tests: [
-          {
-            name: 'a process that ends',
-            line: 2,
-            passed: false,
-            rules: ['ended'],
-            events: 2,
-            alerts: [7, 8].map((pid, event) => ({
-              rule: 'ended',
-              severity: 'LOW',
-              message: `sh ${pid}`,
-              times: 1,
-              event,
-            })),
-            problems: [
-              'mine.test.yaml:6:9: tests[0].events[1]: ended raised an alert that is not expected, for events[1]: sh 8',
-            ],
-          },
-          {
-            name: 'of a file of the server',
-            line: 8,
-            passed: true,
-            rules: ['other', 'ended'],
-            events: 1,
-            alerts: [
-              expect.objectContaining({ rule: 'other', message: 'x' }),
-              expect.objectContaining({ rule: 'ended', message: 'process 9' }),
-            ].sort() as unknown,
-            problems: [],
-          },
-        ],
-      },
-    });
-    expect((await test(server, { source: rules, tests: tests('[]', second), rule: 'other' })).data).toMatchObject({
-      testRules: { passed: 1, failed: 0, tests: [{ name: 'of a file of the server' }] },
-    });
-    const ofServer = tests('[]').replace('rules: [ended]', 'rules: [other]');
-    expect((await test(server, { tests: ofServer })).data).toMatchObject({ testRules: { passed: 1, untested: [] } });
-    expect((await test(server, { source: rules, tests: ofServer })).data).toMatchObject({
-      testRules: { passed: 1, untested: ['ended'] },
-    });
-    expect(server.fixture.services.rules.rules.map(({ rule }) => rule.definition.name)).toEqual(['other']);
-    expect(await server.alerts()).toEqual([]);
-  });
-
-  it.each([
-    ['rules: [x]', tests('[]'), 'mine (sent):1:9: rules[0]: is to be a mapping'],
-    [ended('x'), 'tests: [', 'mine.test.yaml:1:9: '],
-    [
-      ended('x'),
-      tests('[{ rule: endet }]'),
-      'mine.test.yaml:7:22: tests[0].alerts[0].rule: there is no rule "endet"; did you mean "ended"?',
-    ],
-    [
-      ended('x'),
-      tests('[]').replace('pid: 7', 'pdi: 7'),
-      'mine.test.yaml:5:37: tests[0].events[0].process.pdi: there is no such setting; did you mean "pid" or "ppid"',
-    ],
-    [
-      ended('x'),
-      'tests: [{ name: t, recording: /etc/passwd, alerts: [] }]',
-      'a server reads no recording for a client',
-    ],
-    [ended('x'), '', 'mine.test.yaml:1:1: tests: there are no tests'],
-  ])('that cannot be read are told with their places: %s', async (source, text, problem) => {
-    const server = await RuleServer.open();
-    const { data } = await test(server, { source, tests: text });
-    expect(data?.testRules).toMatchObject({ valid: false, passed: 0, failed: 0, tests: [], untested: [] });
-    expect(data?.testRules.problem).toContain(problem);
-  });
-
-  it('are for operators, and bounded', async () => {
-    const server = await RuleServer.open();
-    const refused = async (input: object, role: Role = 'operator') => {
-      const { errors = [] } = await test(server, { tests: tests('[]'), ...input }, role);
-      return errors.map(({ message, extensions }) => `${String(extensions?.['code'])}: ${message}`).join();
-    };
-    expect(await refused({}, 'viewer')).toMatch(/^FORBIDDEN: testRules needs the role operator/);
-    expect(await refused({ name: 'No' })).toMatch(/^BAD_USER_INPUT: input.name: "No" is no name/);
-    expect(await refused({ source: '#'.repeat(300_000) })).toMatch(/^BAD_USER_INPUT: input.source: has 300000 bytes/);
-    expect(await refused({ tests: '#'.repeat(300_000) })).toMatch(/^BAD_USER_INPUT: input.tests: has 300000 bytes/);
-    expect(await refused({ source: ended('x'), rule: 'endet' })).toMatch(
-      /^BAD_USER_INPUT: rule: there is no rule "endet"; did you mean "ended"\?/,
-    );
-    const events = '{ tracker: exit }, '.repeat(10_000);
-    const many = `tests: [{ name: t, events: [${events}], alerts: [] }]`;
-    expect(await refused({ source: ended('x'.repeat(200)), tests: many })).toMatch(
-      /^LIMIT_EXCEEDED: what these tests raised is more than 1048576 bytes, up to "t"/,
-    );
-  });
-
-  it('that take too long are ended, and hold up nobody', async () => {
-    const thread = new RuleTrialThread('server/rule-trial/worker', 300);
-    closing.push(() => thread.end());
-    const ask = (text: string) =>
-      thread.test(
-        { rules: [{ name: 'r.yaml', text: ended('x') }], tests: { name: 't', text }, rule: null, webhooks: [] },
-        new AbortController().signal,
-      );
-    const long = `tests: [{ name: t, events: [${'{ tracker: exit }, '.repeat(10_000)}], alerts: [] }]`;
-    await expect(ask(long)).rejects.toMatchObject({
-      code: 'LIMIT_EXCEEDED',
-      message: 'the thread that runs tests of rules was ended after 0.3 s; ask for less',
-    });
   });
 });

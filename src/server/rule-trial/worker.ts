@@ -5,7 +5,7 @@ import { runTests, type Recordings, type TestOutcome, type TrialContext } from '
 import type { RuleTrialOutcome, RuleTrialProtocol } from '../../service/rules/trial-protocol.js';
 import { createRuleContext } from '../rule-test.js';
 
-/** The thread that runs tests of rules: what they cost holds up nobody, and ends with it. */
+/** A thread that runs tests of rules: what they cost holds up nobody, and ends with it. */
 
 /** Of what is told of all tests. */
 const MOST_BYTES = 1 << 20;
@@ -28,6 +28,10 @@ serveChannel<RuleTrialProtocol>(
   port,
   {
     asks: {
+      prepare: async () => {
+        await (vocabulary ??= createRuleContext());
+        return null;
+      },
       test: async ({ rules, tests, rule, webhooks }) => {
         const context = { ...(await (vocabulary ??= createRuleContext())), webhooks, recordings };
         const told: RuleTrialOutcome[] = [];

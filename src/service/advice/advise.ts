@@ -122,8 +122,12 @@ export class Advices {
   }
 
   /** What only one of the two has, by what was seen. Rejects with BAD_USER_INPUT. */
-  diff({ signal }: Caller, before: unknown, after: unknown): Promise<readonly AdviceDifference[]> {
-    return this.#thread.ask('diff', { before: givenAs('before', before), after: givenAs('after', after) }, { signal });
+  diff({ signal, connection: of }: Caller, before: unknown, after: unknown): Promise<readonly AdviceDifference[]> {
+    return this.#thread.ask(
+      'diff',
+      { before: givenAs('before', before), after: givenAs('after', after) },
+      { signal, of },
+    );
   }
 
   /** What would change for the container. Null where no engine tells what it has. */
@@ -131,9 +135,9 @@ export class Advices {
     return current && diffCurrent(current, rights);
   }
 
-  async files({ signal }: Caller, advice: AdviceView): Promise<readonly AdviceFile[]> {
+  async files({ signal, connection: of }: Caller, advice: AdviceView): Promise<readonly AdviceFile[]> {
     const packed = await inTurns(pack(advice), signal);
-    return this.#thread.ask('files', packed, { signal, transfer: buffersOf(packed) });
+    return this.#thread.ask('files', packed, { signal, of, transfer: buffersOf(packed) });
   }
 
   /** Idempotent. */
@@ -147,13 +151,16 @@ export class Advices {
     action: SeccompDefaultAction,
     tried: string | null = null,
   ): Promise<AdviceView> {
-    const { observation, container } = await this.#thread.ask('read', given, { signal: caller.signal });
+    const { observation, container } = await this.#thread.ask('read', given, {
+      signal: caller.signal,
+      of: caller.connection,
+    });
     return this.#made(caller, { observation, first: container, action, tried });
   }
 
   async #made(caller: Caller, { observation, first, action, tried = null }: Subject): Promise<AdviceView> {
     const { registry, log } = this.#parts;
-    const { signal } = caller;
+    const { signal, connection: of } = caller;
     const container = first === null ? null : (registry.list().find(({ id }) => id === first) ?? null);
     const current =
       first === null
@@ -165,7 +172,7 @@ export class Advices {
     const now = container ? await liveFacts(container, await this.#containers.resources(caller, container)) : null;
     const runtime = container && (await this.#verifications.knownRuntimeCalls(caller, container));
     const ask = { observation, now, current, runtime, action: actions[action], tried };
-    const made = await this.#thread.ask('recommend', ask, { signal, transfer: buffersOf(observation) });
+    const made = await this.#thread.ask('recommend', ask, { signal, of, transfer: buffersOf(observation) });
     return inTurns(unpack<AdviceView>(made), signal);
   }
 

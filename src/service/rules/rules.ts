@@ -259,7 +259,7 @@ export class Rules {
   }
 
   /**
-   * Runs tests of rules beside those that there are, in a thread that does nothing else. Rejects with FORBIDDEN, BAD_USER_INPUT,
+   * Runs tests of rules beside those that there are, in threads that do nothing else. Rejects with FORBIDDEN, BAD_USER_INPUT,
    * LIMIT_EXCEEDED or SHUTTING_DOWN.
    */
   async test(caller: Caller, { name, source = null, tests, rule = null }: RuleTrialInput): Promise<RuleTrialView> {
@@ -274,7 +274,7 @@ export class Rules {
         rule,
         webhooks: host.webhooks,
       };
-      const { tests: outcomes, untested } = await ruleTrials.test(ask, caller.signal);
+      const { tests: outcomes, untested } = await ruleTrials.test(ask, caller);
       const views = outcomes.map((outcome) => ({ ...outcome, passed: outcome.problems.length === 0 }));
       const passed = views.filter((view) => view.passed).length;
       return {
@@ -289,6 +289,11 @@ export class Rules {
       if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
       return { valid: false, problem: error.message, passed: 0, failed: 0, tests: [], untested: [] };
     }
+  }
+
+  /** Tests under way are refused, and none begins any more. Idempotent. */
+  end(): Promise<void> {
+    return this.#parts.ruleTrials.end();
   }
 
   async #check(name: string, source: string) {

@@ -1,9 +1,11 @@
 import type { RuleSource } from '../../rules/format.js';
 import type { Severity } from '../../event/severity.js';
 
-/** What goes between the server and the thread that runs tests of rules. A type, as a channel's protocol has to be. */
+/** What goes between the server and a thread that runs tests of rules. A type, as a channel's protocol has to be. */
 export type RuleTrialProtocol = {
   readonly asks: {
+    /** Replies when the thread has what all tests need: it takes longer to make than most of them run. */
+    readonly prepare: { readonly ask: null; readonly reply: null };
     /** Refuses with BAD_RULES, BAD_USER_INPUT or LIMIT_EXCEEDED. */
     readonly test: { readonly ask: RuleTrialAsk; readonly reply: RuleTrial };
   };
