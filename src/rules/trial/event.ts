@@ -25,6 +25,12 @@ const UPTIME_NS = 3_600_000_000_000n;
 /** Before the first event, where a test does not say when its processes started. */
 const AGE_NS = 60_000_000_000n;
 const MAX_AFTER_MS = 366 * 24 * 3_600_000;
+/** From the first event of a test to its last one: what counts nanoseconds since boot counts no more than 584 years. */
+const MAX_YEARS = 100;
+const YEAR_NS = 366n * 24n * 3_600n * 1_000_000_000n;
+/** Processes start before the first event, and the machine before them. */
+const EARLIEST = '1970-01-01T01:00:00Z';
+const LATEST = '9999-12-31T23:59:59Z';
 const FIRST_PID = 1001;
 const HOST_MOUNT_NS = '4026531841';
 const MAX_COMM = 15;
@@ -119,7 +125,21 @@ export class EventWriter {
       if (before && ns < before.ns)
         throw file.fail(at, `goes back: the event before it is at ${timeText(before.ns)}; write events in their order`);
     }
-    this.#time = { ns, bootNs: before?.bootNs ?? ns - UPTIME_NS };
+    const bootNs = before?.bootNs ?? ns - UPTIME_NS;
+    // Of many steps the sum is at fault, and none of them.
+    const written = ['time', 'after'].find((name) => given[name] !== undefined);
+    const place = written === undefined ? path : [...path, written];
+    if (ns < nanosecondsSince1970(EARLIEST) || ns > nanosecondsSince1970(LATEST))
+      throw file.fail(
+        place,
+        `the event is not between ${EARLIEST} and ${LATEST}, with all \`after\` of the events before it`,
+      );
+    if (ns - bootNs - UPTIME_NS > BigInt(MAX_YEARS) * YEAR_NS)
+      throw file.fail(
+        place,
+        `the event is more than ${MAX_YEARS} years after the first one, with all \`after\` of those between`,
+      );
+    this.#time = { ns, bootNs };
     return this.#time;
   }
 

@@ -5,8 +5,9 @@ import type { RuleAlert } from '../alert.js';
 import type { CompiledRule, RuleSet } from '../compile.js';
 import { RuleEngine } from '../engine.js';
 import type { TestContext } from './event.js';
-import type { ExpectedAlert, Recordings, RuleTest } from './file.js';
+import type { Recordings, RuleTest } from './file.js';
 import { missOf } from './miss.js';
+import { differencesOf, pairsOf } from './pair.js';
 
 /** An alert that a test raised. */
 export interface RaisedAlert {
@@ -29,6 +30,8 @@ export interface TestOutcome {
   readonly problems: readonly string[];
 }
 
+/** Alerts among which that is looked for which comes nearest to an expected one. */
+const MAX_NEAR = 100;
 /** Time that passes beyond the end of an absence before its alert is raised, in ms. */
 const JUST_AFTER = 0.001;
 
@@ -43,13 +46,20 @@ export async function runTest(
   let events = 0;
   /** Null while only time passes. */
   let current: number | null = null;
-  /** Of written events. */
-  const atTime = (time: string): number => test.events.findIndex(({ event }) => event.time === time);
+  /** Of written events, the first at each time. */
+  const places = new Map(test.events.map(({ event }, i) => [event.time, i] as const).reverse());
+  /** The last ones, by rule and key. */
+  const known = new Map<string, RaisedAlert>();
+  const keyOf = ({ rule, key }: RuleAlert): string => JSON.stringify([rule, key]);
   const engine = new RuleEngine(rules, context, {
-    raise: (alert) => raised.push({ alert, times: 1, event: current ?? atTime(alert.time) }),
+    raise: (alert) => {
+      const one = { alert, times: 1, event: current ?? places.get(alert.time) ?? -1 };
+      raised.push(one);
+      known.set(keyOf(alert), one);
+    },
     repeat: (alert) => {
-      const known = raised.findLast((one) => one.alert.rule === alert.rule && one.alert.key === alert.key);
-      if (known) known.times++;
+      const one = known.get(keyOf(alert));
+      if (one) one.times++;
     },
     failed: (rule, error) => {
       throw new Error(`the rule ${rule} has failed`, { cause: error });
@@ -68,7 +78,13 @@ export async function runTest(
   if (test.recording === null) for (const { event } of test.events) evaluate(event);
   else for await (const event of context.recordings.events(test.recording, test.file.name)) evaluate(event);
   advance(engine, lastMs + test.forMs);
+  const reasons = new Map<string, string>();
   const told = (rule: string): string => {
+    const reason = reasons.get(rule) ?? reasonFor(rule);
+    reasons.set(rule, reason);
+    return reason;
+  };
+  const reasonFor = (rule: string): string => {
     const compiled = rules.find(({ definition }) => definition.name === rule);
     const counts = engine.countsOf(rule);
     if (test.recording !== null)
@@ -101,7 +117,14 @@ function advance(engine: RuleEngine, toMs: number): void {
 
 function compare(test: RuleTest, raised: readonly RaisedAlert[], missed: (rule: string) => string): readonly string[] {
   const pairs = pairsOf(test.alerts, raised);
-  const left = new Set(raised.filter((one) => ![...pairs.values()].includes(one)));
+  const paired = new Set(pairs.values());
+  const left = new Set(raised.filter((one) => !paired.has(one)));
+  const byRule = new Map<string, RaisedAlert[]>();
+  for (const one of left) {
+    const ofRule = byRule.get(one.alert.rule);
+    if (ofRule) ofRule.push(one);
+    else byRule.set(one.alert.rule, [one]);
+  }
   const problems: string[] = [];
   const of = (event: number): string => {
     if (test.recording === null) return `events[${event}]`;
@@ -109,11 +132,15 @@ function compare(test: RuleTest, raised: readonly RaisedAlert[], missed: (rule: 
   };
   for (const expected of test.alerts) {
     if (pairs.has(expected)) continue;
-    const near = [...left]
-      .filter(({ alert }) => alert.rule === expected.rule)
+    const unexpected = byRule.get(expected.rule) ?? [];
+    const near = unexpected
+      .slice(0, MAX_NEAR)
       .map((one) => ({ one, differences: differencesOf(expected, one) }))
       .sort((a, b) => a.differences.length - b.differences.length)[0];
-    if (near) left.delete(near.one);
+    if (near) {
+      left.delete(near.one);
+      unexpected.splice(unexpected.indexOf(near.one), 1);
+    }
     problems.push(
       near
         ? problem(
@@ -136,52 +163,4 @@ function compare(test: RuleTest, raised: readonly RaisedAlert[], missed: (rule: 
 
 function problem({ file, path }: { readonly file: ConfigFile; readonly path: RuleTest['path'] }, text: string): string {
   return file.fail(path, text).message;
-}
-
-/** An alert for each that is expected, as many as can be: one that says little leaves the others to those that say more. */
-function pairsOf(
-  expected: readonly ExpectedAlert[],
-  raised: readonly RaisedAlert[],
-): ReadonlyMap<ExpectedAlert, RaisedAlert> {
-  const taken = new Map<RaisedAlert, ExpectedAlert>();
-  const find = (one: ExpectedAlert, tried: Set<RaisedAlert>): boolean => {
-    for (const candidate of raised) {
-      if (tried.has(candidate) || candidate.alert.rule !== one.rule || differencesOf(one, candidate).length > 0)
-        continue;
-      tried.add(candidate);
-      const other = taken.get(candidate);
-      if (other && !find(other, tried)) continue;
-      taken.set(candidate, one);
-      return true;
-    }
-    return false;
-  };
-  for (const one of expected) find(one, new Set());
-  return new Map([...taken].map(([alert, one]) => [one, alert]));
-}
-
-function differencesOf(expected: ExpectedAlert, { alert, times }: RaisedAlert): readonly string[] {
-  const wanted: (readonly [name: string, is: unknown, expected: unknown])[] = [
-    ...(expected.message === null ? [] : [['message', alert.message, expected.message] as const]),
-    ...(expected.severity === null ? [] : [['severity', alert.severity, expected.severity] as const]),
-    ['times', times, expected.times],
-    ...inner('process', alert.process, expected.process),
-    ...inner('container', alert.container, expected.container),
-  ];
-  return wanted
-    .filter(([, is, to]) => String(is) !== String(to))
-    .map(([name, is, to]) => `${name} ${JSON.stringify(is)}, not ${JSON.stringify(to)}`);
-}
-
-function inner(
-  name: string,
-  is: object | null,
-  expected: Readonly<Record<string, unknown>> | null,
-): (readonly [string, unknown, unknown])[] {
-  if (expected === null) return [[name, is, null]];
-  return Object.entries(expected).map(([field, value]) => [
-    `${name}.${field}`,
-    is && (Reflect.get(is, field) as unknown),
-    value,
-  ]);
 }

@@ -53,6 +53,27 @@ describe('a test of rules', () => {
     expect(await problemsOf(exec, events, `[${seven}, ${any}]`)).toBe('');
   });
 
+  it('finds an alert for each of a thousand that say the same, and for those that say more', async () => {
+    const rules = exec.replace(
+      'severity: LOW',
+      'severity: LOW\n    interval: 0s\n    throttle: { alerts: 10000, within: 1h }',
+    );
+    const events = Array.from({ length: 5000 }, (_, i) => `tracker: exec, process: { pid: ${i % 2 ? 7 : 10 + i} }`);
+    const seven = '{ rule: every-exec, process: { pid: 7 } }';
+    const any = '{ rule: every-exec }';
+    const alerts = [...Array<string>(400).fill(any), ...Array<string>(600).fill(seven)];
+    const told = await problemsOf(rules, events, `[${alerts.join(', ')}]`);
+    expect(told.split('\n')).toHaveLength(4000);
+    expect(told).not.toContain('raised no such alert');
+    const fewer = events.slice(0, 1300);
+    const lacking = await problemsOf(rules, fewer, `[${alerts.join(', ')}]`);
+    expect(lacking.split('\n')).toHaveLength(300);
+    const short = await problemsOf(rules, fewer.slice(0, 900), `[${alerts.join(', ')}]`);
+    // 450 of pid 7; all others are for those that say nothing of it, and 50 of these are left.
+    expect(short.split('\n').filter((line) => line.includes('process.pid'))).toHaveLength(50);
+    expect(short.split('\n').filter((line) => line.includes('raised no such alert'))).toHaveLength(100);
+  });
+
   it('tells what of the condition does not hold for the event that comes nearest', async () => {
     const rules = rule('r', `trackers: open\ncondition: process.uid == 0 && path.startsWith("/etc/") && fd == null`);
     const near = 'tracker: open, path: /etc/passwd, process: { uid: 7 }';
@@ -188,6 +209,35 @@ describe('a written event', () => {
       found.push(outcome?.alerts.length);
     }
     expect(found).toEqual(expected);
+  });
+});
+
+describe('the times of written events', () => {
+  it.each([
+    [
+      ['tracker: exec', ...Array<string>(101).fill('tracker: exec, after: 8784h')],
+      'events[101].after: the event is more than 100 years after',
+    ],
+    [
+      ['tracker: exec', 'tracker: exec, time: 2126-06-01T00:00:00Z'],
+      'events[1].time: the event is more than 100 years after',
+    ],
+    [
+      ['tracker: exec, time: 9999-12-31T23:59:59Z', 'tracker: exec, after: 1s'],
+      'events[1].after: the event is not between',
+    ],
+    [['tracker: exec, time: 9999-12-31T23:59:59Z', 'tracker: exec'], 'events[1]: the event is not between'],
+    [
+      ['tracker: exec, time: 1970-01-01T00:00:00Z'],
+      'events[0].time: the event is not between 1970-01-01T01:00:00Z and',
+    ],
+  ])('are within what a clock counts: %s', async (events, problem) => {
+    await expect(problemsOf(exec, events, '[]')).rejects.toThrow(problem);
+  });
+
+  it('may be a hundred years apart', async () => {
+    const events = ['tracker: exec, time: 1970-01-01T01:00:00Z', 'tracker: exec, time: 2070-01-01T00:00:00Z'];
+    expect(await problemsOf(exec, events, '[{ rule: every-exec }, { rule: every-exec }]')).toBe('');
   });
 });
 
