@@ -24,6 +24,17 @@ it.each([
   ['labels["a.b"] == "x" && "y" in labels', 'container.labels["a.b"] == "x" && "y" in container.labels'],
   ['ancestors.exists(comm, comm.pid == 1)', 'process.ancestors.exists(comm, comm.pid == 1)'],
   ['args.exists(a, a == "comm") && size(args) < 3', 'args.exists(a, a == "comm") && size(args) < 3'],
+  // Variables are nobody's fields, in whichever macro.
+  ['args.exists_one(comm, comm == "a") && comm == "b"', 'args.exists_one(comm, comm == "a") && process.comm == "b"'],
+  ['args.all(pid, pid != "a" && comm == pid)', 'args.all(pid, pid != "a" && process.comm == pid)'],
+  [
+    'args.filter(image, image == "a").map(name, name + image)',
+    'args.filter(image, image == "a").map(name, name + container.image)',
+  ],
+  ['args.map(comm, pid > 1, comm + name)', 'args.map(comm, process.pid > 1, comm + container.name)'],
+  ['args.exists(pid, comm, comm == "a" && pid > 0)', 'args.exists(pid, comm, comm == "a" && pid > 0)'],
+  ['cel.bind(comm, comm + name, comm == "a")', 'cel.bind(comm, process.comm + container.name, comm == "a")'],
+  ['name.startsWith(comm)', 'container.name.startsWith(process.comm)'],
   // Two fields, one below the other.
   ['comm ==\n  name', 'process.comm ==\n  container.name'],
   // What events have of this name comes first, and whole names stay.

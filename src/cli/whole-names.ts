@@ -39,13 +39,44 @@ function missingParents(ast: ASTNode, known: ReadonlySet<string>): readonly Miss
       const path = names.join('.');
       const whole = bound.has(names[0] ?? '') ? path : wholePath(path, known);
       if (whole !== path) missing.push({ at, parent: whole.slice(0, whole.length - path.length) });
-    } else if (part.op === 'rcall' && part.args[0] === 'exists') {
-      const [, list, [variable, ...condition]] = part.args;
-      add(list);
-      add(condition, variable?.op === 'id' ? new Set([...bound, variable.args]) : bound);
+    } else if (part.op === 'rcall') {
+      const [macro, receiver, args] = part.args;
+      const { outside, variables, inside } = scopeOf(macro, receiver, args);
+      add(outside);
+      add(inside, variables.length ? new Set([...bound, ...variables]) : bound);
     } else add(part.args);
   }
   return missing;
+}
+
+/** Macros of CEL, whether the server has them or not: how many of their arguments are variables that hold in the others, at most. */
+const VARIABLES: ReadonlyMap<string, number> = new Map([
+  ...['all', 'exists', 'exists_one', 'existsOne'].map((name) => [name, 2] as const),
+  ...['filter', 'map'].map((name) => [name, 1] as const),
+  ...['transformList', 'transformMap', 'transformMapEntry'].map((name) => [name, 2] as const),
+]);
+
+/** Of a call of this name, what its variables hold in, and what not. */
+function scopeOf(
+  name: string,
+  receiver: ASTNode,
+  args: readonly ASTNode[],
+): {
+  readonly outside: readonly ASTNode[];
+  readonly variables: readonly string[];
+  readonly inside: readonly ASTNode[];
+} {
+  const idOf = (node: ASTNode | undefined): string[] => (node?.op === 'id' ? [node.args] : []);
+  if (name === 'bind' && receiver.op === 'id' && receiver.args === 'cel') {
+    const [variable, value, ...inside] = args;
+    return { outside: value ? [value] : [], variables: idOf(variable), inside };
+  }
+  // The last argument is what is evaluated with them.
+  const most = Math.min(VARIABLES.get(name) ?? 0, args.length - 1);
+  const first = args.slice(0, Math.max(0, most));
+  const count = first.findIndex(({ op }) => op !== 'id');
+  const variables = count < 0 ? first : first.slice(0, count);
+  return { outside: [receiver], variables: variables.flatMap(idOf), inside: args.slice(variables.length) };
 }
 
 /** `container.labels["a.b"]` and where it begins; null for what is no path. */
