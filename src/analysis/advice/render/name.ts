@@ -1,17 +1,28 @@
+import { sha256 } from '../../../base/hash.js';
 import type { Advice } from '../../../event/advice.js';
 
-/** A name for the container's profile in files: "web", else the image's, else "container". Lower-case letters, digits and dashes. */
+/**
+ * A name for the container's profile in files: "web", else the image's, else "container". Lower-case letters, digits and dashes. Where it
+ * says less than what it is made of, it ends with a digest of that: "web.1" and "web-1" have profiles of their own.
+ */
 export function profileName({ subject: { container, image } }: Advice): string {
   const last = (image ?? '').split('/').at(-1)?.split(/[:@]/)[0];
-  return wordOf(container?.name) || wordOf(last) || 'container';
+  const word = wordOf(container?.name) || wordOf(last) || 'container';
+  const whole = container?.name ?? image ?? '';
+  if (whole === word || whole === '') return word;
+  return `${word.slice(0, MAX_WORD - DIGEST - 1).replace(/-+$/, '')}-${sha256(whole).slice(0, DIGEST)}`;
 }
+
+const MAX_WORD = 50;
+const DIGEST = 6;
 
 function wordOf(text: string | null | undefined): string {
   return (text ?? '')
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^[^a-z]+|-+$/g, '')
-    .slice(0, 50);
+    .slice(0, MAX_WORD)
+    .replace(/-+$/, '');
 }
 
 /** "CAP_CHOWN" as engines write it: "CHOWN". */

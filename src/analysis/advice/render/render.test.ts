@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, it } from 'vitest';
-import { parseAllDocuments } from 'yaml';
+import { describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
 import type { Observation } from '../../../event/advice.js';
 import { emptyObservation } from '../observation.js';
 import { recommend } from '../recommend.js';
@@ -53,7 +53,7 @@ it('writes a line for a shell that has each right', async () => {
     '--tmpfs',
     '/tmp:size=67108864',
     '--mount',
-    'type=volume,source=it-s-web-1,target=/var/lib/web',
+    'type=volume,source=it-s-web-69bd1b-1,target=/var/lib/web',
     '--device',
     '/dev/fuse:/dev/fuse:r',
     '--user',
@@ -81,15 +81,15 @@ it('writes an override of compose', () => {
   expect(yamlOf('compose.override.yaml')).toMatchObject([
     {
       services: {
-        'it-s-web': {
+        'it-s-web-69bd1b': {
           cap_drop: ['ALL'],
           cap_add: ['CHOWN'],
           read_only: true,
           tmpfs: ['/tmp:size=67108864'],
-          volumes: [{ type: 'volume', source: 'it-s-web-1', target: '/var/lib/web' }],
+          volumes: [{ type: 'volume', source: 'it-s-web-69bd1b-1', target: '/var/lib/web' }],
         },
       },
-      volumes: { 'it-s-web-1': {} },
+      volumes: { 'it-s-web-69bd1b-1': {} },
     },
   ]);
 });
@@ -141,7 +141,7 @@ it('writes a report in which no text of the container is Markdown', () => {
 
 it('writes rules of which each name is known', () => {
   expect(yamlOf('rules.yaml')).toMatchObject([
-    { lists: { it_s_web_capabilities: ['CAP_CHOWN'], it_s_web_ports: [443] }, rules: { length: 4 } },
+    { lists: { it_s_web_69bd1b_capabilities: ['CAP_CHOWN'], it_s_web_69bd1b_ports: [443] }, rules: { length: 4 } },
   ]);
   rulesOf(files.get('rules.yaml') ?? '');
 });
@@ -171,4 +171,57 @@ it('writes rules that can be loaded where there is no right, and for arguments o
   ] as const)
     made(name, argument);
   expect(alerts.map(({ message }) => message)).toEqual(['web called socket with 16', 'web called ioctl with 1']);
+});
+
+describe('rules for a container that does much', () => {
+  const withPrograms = (count: number, ports = 0): string => {
+    const programs = Array.from({ length: count }, (_, i) => ({ ...own, path: `/usr/bin/p${i}`, comm: `p${i}` }));
+    const rights = {
+      ...advice.rights,
+      ports: Array.from({ length: ports }, (_, i) => ({ port: i + 1, protocol: 'TCP' as const })),
+    };
+    return rulesYaml({ ...advice, rights, observation: { ...observation, programs } });
+  };
+  const executes = (content: string, executable: string): readonly string[] => {
+    const { engine, names } = engineOf(rulesOf(content));
+    engine.evaluate(
+      eventWith('exec', { executable, errno: null, process: { comm: 'p' }, container: { name: "it's web" } }),
+    );
+    return names();
+  };
+
+  it('name all of its programs and ports, in lists that can be loaded', () => {
+    const content = withPrograms(2500, 1001);
+    const { lists } = parse(content) as { lists: Record<string, readonly unknown[]> };
+    const lengths = Object.entries(lists).flatMap(([name, values]) =>
+      /_(programs|ports)(_\d)?$/.test(name) ? [values.length] : [],
+    );
+    expect(lengths).toEqual([1000, 1000, 500, 1000, 1]);
+    expect(executes(content, '/usr/bin/p0')).toEqual([]);
+    expect(executes(content, '/usr/bin/p2499')).toEqual([]);
+    expect(executes(content, '/usr/bin/other')).toEqual([expect.stringMatching(/-other-program$/)]);
+  });
+
+  it('leave out the one on programs where a condition cannot name them all, and say so', () => {
+    expect(executes(withPrograms(9000), '/usr/bin/other')).toHaveLength(1);
+    const content = withPrograms(9001);
+    expect(content.split('\n')[0]).toBe(
+      '# There are 9001 programs, more than a condition may name: no rule watches for others.',
+    );
+    expect(executes(content, '/usr/bin/other')).toEqual([]);
+  });
+});
+
+it('writes rules of containers whose names are alike that can be loaded together', () => {
+  const names = ['web-1', 'web.1', 'web_1', 'WEB-1', 'web', '1web', `${'w'.repeat(60)}a`, `${'w'.repeat(60)}b`];
+  const files = names.map((name) =>
+    rulesYaml({ ...advice, subject: { ...advice.subject, container: { id: 'a'.repeat(64), name } } }),
+  );
+  const images = ['nginx:1', 'nginx:2', 'example.org/nginx'].map((image) =>
+    rulesYaml({ ...advice, subject: { ...advice.subject, container: null, image } }),
+  );
+  const [first = '', ...others] = [...files, ...images];
+  const { rules } = rulesOf(first, ...others);
+  expect(rules.filter(({ definition: { name } }) => name.endsWith('-other-call'))).toHaveLength(names.length + 3);
+  expect(rules.map(({ definition: { name } }) => name)).toContain('web-1-other-call');
 });
