@@ -73,6 +73,8 @@ export class AlertBook {
   /** Raised again since that was last told. */
   readonly #counted = new Set<Alert>();
   #counting: NodeJS.Timeout | null = null;
+  /** Of those that were raised again: by what they are combined, and where that is counted. */
+  readonly #repeating = new WeakMap<Alert, { readonly key: string; readonly counted: AlertCount }>();
   #journal: Journal | null = null;
   /** Why there is no journal. */
   #problem: string | null = null;
@@ -131,9 +133,8 @@ export class AlertBook {
     const key = combinedBy(raised);
     const known = key === null ? null : this.#known(key, now);
     if (known) {
-      known.count++;
-      known.lastAt = at;
-      this.#countOn(known);
+      if (key !== null) this.#repeating.set(known, { key, counted });
+      this.#countOn(known, at);
       return known;
     }
     if (!this.#counts.mayRaise(raised.source)) {
@@ -150,6 +151,18 @@ export class AlertBook {
     this.#changed(alert);
     if (!alert.silencedBy) this.#options.onAlert?.(alert);
     return alert;
+  }
+
+  /**
+   * Counts an alert that `raise` has counted as raised again, as it would once more with the same source and severity. False where that
+   * would do more than count: nothing is counted then.
+   */
+  raiseAgain(alert: Alert): boolean {
+    const repeating = this.#repeating.get(alert);
+    if (!repeating || this.#known(repeating.key, Date.now()) !== alert) return false;
+    repeating.counted.raised++;
+    this.#countOn(alert, nowText());
+    return true;
   }
 
   /** What somebody does with an alert that there is. It is in the journal when it resolves, unless that cannot be written. */
@@ -390,7 +403,9 @@ export class AlertBook {
     for (const watcher of this.#watchers) watcher();
   }
 
-  #countOn(alert: Alert): void {
+  #countOn(alert: Alert, at: string): void {
+    alert.count++;
+    alert.lastAt = at;
     this.#counted.add(alert);
     this.#counting ??= setTimeout(() => this.#tellCounts(), COUNT_MS).unref();
   }

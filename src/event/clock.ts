@@ -39,10 +39,13 @@ export function wallTimeOf(offset: ClockOffset, bootNs: number): string {
   return wallTime(offset, Math.floor(bootNs / TWO_32), bootNs % TWO_32);
 }
 
+let lastNow = { ms: 0, text: '' };
+
 /** Returns the current time in the format that clients receive. */
 export function nowText(): string {
   const ms = Date.now();
-  return wallText(Math.floor(ms / 1000), (ms % 1000) * 1_000_000);
+  if (ms !== lastNow.ms) lastNow = { ms, text: wallText(Math.floor(ms / 1000), (ms % 1000) * 1_000_000) };
+  return lastNow.text;
 }
 
 export function textOfMs(ms: number): string {

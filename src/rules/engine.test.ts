@@ -245,9 +245,9 @@ rules:
     const { engine, names } = engineOf(rulesOf(`rules:${counts('plain', 'm')}${counts('apart', '{argument}')}`));
     const event = at(0, 'syscount', { name: 'socket', argument: 2 });
     const variants = rulesOf(`rules:${counts('apart', '{argument}')}`).rules[0]?.variants;
-    engine.evaluate(event, undefined, undefined, null);
+    engine.evaluate(event, undefined, { variant: null });
     expect(names()).toEqual(['plain']);
-    engine.evaluate(event, undefined, undefined, variants?.get('syscount'));
+    engine.evaluate(event, undefined, { variant: variants?.get('syscount') });
     expect(names()).toEqual(['plain', 'apart']);
     engine.evaluate(event);
     expect(names().slice(2).sort()).toEqual(['apart', 'plain']);
@@ -395,7 +395,7 @@ describe('rules that read what an engine tells of containers', () => {
       privileged: null as boolean | null,
     };
     const event = at(0, 'exec', { container });
-    engine.evaluate(event, undefined, () => true);
+    engine.evaluate(event, undefined, { hold: () => true });
     expect(names()).toEqual(['by-id']);
     Object.assign(container, { name: 'web', image: 'nginx', privileged: true });
     engine.evaluateHeld(event);

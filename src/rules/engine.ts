@@ -47,9 +47,20 @@ export interface FirstStart {
 
 const MAX_RECENT = 10_000;
 const noEvents: Before = () => () => [];
-/** Whether rules that read what an engine tells are to wait with an event. */
-export type Hold = () => boolean;
-const never: Hold = () => false;
+const never = (): boolean => false;
+
+/** What is known of an event where it is read. */
+export interface Seen {
+  /** Only rules that need these options of the tracker, where its events are of a session with them; absent: all. */
+  readonly variant?: Variant | undefined;
+  /** When it happened, in ms since boot: to be read from the record, a text is made of it and parsed. */
+  readonly atMs?: number;
+}
+
+interface Holding {
+  /** Whether rules that read what an engine tells are to wait with it. Called once, or not at all. */
+  readonly hold?: () => boolean;
+}
 
 /**
  * Evaluates rules on events, whatever their source. Time is that of the events: nothing here reads a clock. What the rules have counted
@@ -120,28 +131,27 @@ export class RuleEngine {
   }
 
   /**
-   * Reads the event, and keeps nothing of it. `before` is called at once, or not at all. `hold` is called once, or not at all: where it
-   * returns true, rules that read what an engine tells of the container are left out, for `evaluateHeld`. `variant`: only rules that need
-   * these options of the tracker, where its events are of a session with them.
+   * Reads the event, and keeps nothing of it. `before` is called at once, or not at all. Where `hold` returns true, rules that read what an
+   * engine tells of the container are left out, for `evaluateHeld`.
    */
-  evaluate(event: TraceEvent, before: Before = noEvents, hold: Hold = never, variant?: Variant): void {
+  evaluate(event: TraceEvent, before: Before = noEvents, seen: Seen & Holding = {}): void {
     this.events++;
+    const { hold = never } = seen;
     let isHeld: boolean | null = null;
-    this.#evaluate(event, before, variant, ({ readsEngine }) => !readsEngine || !(isHeld ??= hold()));
+    this.#evaluate(event, before, seen, ({ readsEngine }) => !readsEngine || !(isHeld ??= hold()));
   }
 
   /** The rules that `evaluate` has left out. */
-  evaluateHeld(event: TraceEvent, before: Before = noEvents, variant?: Variant): void {
-    this.#evaluate(event, before, variant, ({ readsEngine }) => readsEngine);
+  evaluateHeld(event: TraceEvent, before: Before = noEvents, seen: Seen = {}): void {
+    this.#evaluate(event, before, seen, ({ readsEngine }) => readsEngine);
   }
 
   #evaluate(
     event: TraceEvent,
     before: Before,
-    variant: Variant | undefined,
+    { variant, atMs: known }: Seen,
     isMeant: (rule: CompiledRule) => boolean,
   ): void {
-    const atMs = bootMs(event);
     const matched: Candidate[] = [];
     this.plan.visit(event, (candidate) => {
       const { step, rule } = candidate;
@@ -150,6 +160,8 @@ export class RuleEngine {
       this.comparisons++;
       if (this.#safely(rule.definition.name, () => step.filter.matches(event))) matched.push(candidate);
     });
+    if (matched.length === 0) return;
+    const atMs = known ?? bootMs(event);
     // What an event settles before what it begins, and later steps first: it is not the next step of what it begins.
     if (matched.length > 1) matched.sort((a, b) => orderOf(a) - orderOf(b));
     let used: CompiledRule | null = null;

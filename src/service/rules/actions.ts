@@ -52,6 +52,8 @@ interface Outcome {
  */
 export class RuleActions implements MetricsSource {
   readonly #options: ActionOptions;
+  /** Of what was raised again, the alert that counts it. */
+  readonly #repeated = new WeakMap<RuleAlert, Alert>();
   readonly #throttles = new Map<ActionKind, ThrottleWindow>();
   /** By kind and rule. */
   readonly #ofRules = new BoundedMap<ThrottleWindow>(MAX_RULES);
@@ -93,12 +95,18 @@ export class RuleActions implements MetricsSource {
 
   /**
    * Puts an alert, new or repeated, into the server's list, and acts if it is a new one that is not silenced. `renew`: of a repeated one,
-   * what this time would raise: somebody may have resolved the alert before.
+   * what this time would raise: somebody may have resolved the alert before. `sessionOf`: finds the session that saw its event.
    */
-  raise(raised: RuleAlert, session: string | null, renew = (): RuleAlert => raised): void {
+  raise(raised: RuleAlert, sessionOf: () => string | null, renew?: () => RuleAlert): void {
+    const { book } = this.#options;
+    // A storm repeats one alert a hundred thousand times a second.
+    const before = renew && this.#repeated.get(raised);
+    if (before && book.raiseAgain(before)) return;
+    const session = sessionOf();
     let newest = raised;
-    const renewed = (): NewAlert => alertOf((newest = renew()), session, renewed);
-    const alert = this.#options.book.raise(alertOf(raised, session, renewed));
+    const renewed = (): NewAlert => alertOf((newest = renew?.() ?? raised), session, renewed);
+    const alert = book.raise(alertOf(raised, session, renewed));
+    if (renew && alert !== null) this.#repeated.set(raised, alert);
     if (alert === null || alert.count > 1) return;
     this.#options.after.begin(alert);
     if (alert.silencedBy !== null) return;

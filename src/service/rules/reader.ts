@@ -152,10 +152,17 @@ export class RuleReader {
               const before = (): (() => readonly TraceEvent[]) => eventsBefore(event, place, this.#before);
               this.#event = event;
               this.#isHeld = false;
-              engine.evaluate(event, before, this.#hold, this.#variants.get(event.tracker));
+              const seen = {
+                variant: this.#variants.get(event.tracker),
+                atMs: batch.bootNsAt(i) / 1e6,
+                hold: this.#hold,
+              };
+              engine.evaluate(event, before, seen);
               if (this.#isHeld) {
                 batch.lease?.keep();
-                this.#held.add(event, () => this.#evaluateHeld(engine, event, before));
+                this.#held.add(event, () =>
+                  this.#evaluateHeld(() => engine.evaluateHeld(event, before, seen), seen.atMs),
+                );
               }
               if (engine.written > written) left = 0;
             }
@@ -171,10 +178,10 @@ export class RuleReader {
 
   readonly #hold = (): boolean => (this.#isHeld = this.#event !== null && this.#held.waits(this.#event));
 
-  #evaluateHeld(engine: RuleEngine, event: TraceEvent, before: () => () => readonly TraceEvent[]): void {
+  #evaluateHeld(evaluate: () => void, atMs: number): void {
     try {
-      engine.evaluateHeld(event, before, this.#variants.get(event.tracker));
-      this.#options.onEvaluated(Number(event.bootNs) / 1e6);
+      evaluate();
+      this.#options.onEvaluated(atMs);
     } catch (error) {
       this.#options.onEnd(error);
     }

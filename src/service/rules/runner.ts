@@ -38,10 +38,10 @@ export interface RunnerOptions {
   readonly manager: Pick<SessionManager, 'start' | 'remove'> | null;
   readonly trackerStatus: (name: string) => TrackerStatus | Promise<TrackerStatus>;
   /**
-   * Called with an alert, new or repeated, and the id of the session that saw its event; null if it has ended. `renew`: of a repeated one,
-   * what this time would raise; called at once, or not at all.
+   * Called with an alert, new or repeated, and what finds the id of the session that saw its event; null if it has ended. `renew`: of a
+   * repeated one, what this time would raise. Both are called at once, or not at all.
    */
-  readonly raise: (alert: RuleAlert, session: string | null, renew?: () => RuleAlert) => void;
+  readonly raise: (alert: RuleAlert, session: () => string | null, renew?: () => RuleAlert) => void;
   readonly after: EventsAfterAlerts;
   readonly facts: EngineFacts;
   /** Where what rules have learned is kept over restarts. */
@@ -87,7 +87,7 @@ export class RuleRunner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     const raise = (alert: RuleAlert, renew?: () => RuleAlert): void =>
-      options.raise(alert, this.#sessionOf(alert), renew);
+      options.raise(alert, () => this.#sessionOf(alert), renew);
     const failed = (rule: string, error: unknown): void =>
       options.log.error({ rule, err: error }, 'a rule has failed, and is not evaluated any more');
     this.#sink = { raise: (alert) => raise(alert), repeat: raise, failed };
