@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import type { Advice } from '../../../event/advice.js';
-import { profileName, shortCapability } from './name.js';
+import { plainName, profileName, shortCapability } from './name.js';
 
 /** A file for `docker compose -f compose.yaml -f compose.override.yaml`. */
 export function compose(advice: Advice): string {
@@ -29,7 +29,7 @@ export function compose(advice: Advice): string {
     ...(cpus === null ? {} : { cpus }),
   };
   return interpolated({
-    services: { [name]: service },
+    services: { [plainName(advice)]: service },
     ...(volumes.length ? { volumes: Object.fromEntries(volumes.map(({ source }) => [source, {}])) } : {}),
   });
 }

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import type { Advice, Rights } from '../../../event/advice.js';
-import { profileName, shortCapability } from './name.js';
+import { plainName, shortCapability } from './name.js';
 
 const DNS_PORT = 53;
 
@@ -9,7 +9,7 @@ const DNS_PORT = 53;
  * DNS gave is in an annotation, and its addresses are those that were seen.
  */
 export function kubernetes(advice: Advice): string {
-  const name = profileName(advice);
+  const name = plainName(advice);
   return `${stringify(patch(advice.rights, name))}---\n${stringify(policy(advice.rights, name))}`;
 }
 

@@ -1,13 +1,19 @@
 import { sha256 } from '../../../base/hash.js';
 import type { Advice } from '../../../event/advice.js';
 
-/**
- * A name for the container's profile in files: "web", else the image's, else "container". Lower-case letters, digits and dashes. Where it
- * says less than what it is made of, it ends with a digest of that: "web.1" and "web-1" have profiles of their own.
- */
-export function profileName({ subject: { container, image } }: Advice): string {
+/** What people call the container in files: "web", else the image's name, else "container". Lower-case letters, digits and dashes. */
+export function plainName({ subject: { container, image } }: Advice): string {
   const last = (image ?? '').split('/').at(-1)?.split(/[:@]/)[0];
-  const word = wordOf(container?.name) || wordOf(last) || 'container';
+  return wordOf(container?.name) || wordOf(last) || 'container';
+}
+
+/**
+ * The same for what stands beside others' on one machine: profiles, rules, volumes. Where the plain name says less than what it is made of,
+ * a digest of that follows: "web.1" and "web-1" have profiles of their own.
+ */
+export function profileName(advice: Advice): string {
+  const { container, image } = advice.subject;
+  const word = plainName(advice);
   const whole = container?.name ?? image ?? '';
   if (whole === word || whole === '') return word;
   return `${word.slice(0, MAX_WORD - DIGEST - 1).replace(/-+$/, '')}-${sha256(whole).slice(0, DIGEST)}`;

@@ -81,7 +81,7 @@ it('writes an override of compose', () => {
   expect(yamlOf('compose.override.yaml')).toMatchObject([
     {
       services: {
-        'it-s-web-69bd1b': {
+        'it-s-web': {
           cap_drop: ['ALL'],
           cap_add: ['CHOWN'],
           read_only: true,
