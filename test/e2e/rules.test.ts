@@ -68,7 +68,7 @@ const inContainer = `rules:
     severity: HIGH
     attack: [T1552.001]
     trackers: open
-    condition: container != null && resolved.endsWith("/secret") && errno == null
+    condition: container != null && path == "/tmp/secret" && resolved.endsWith("/secret") && errno == null
     message: '{process.comm} read {resolved} in {container.name}'
     key: [container.id, process.pid]
   - name: loader
