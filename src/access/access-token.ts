@@ -17,7 +17,16 @@ const MOST_BYTES = 100;
 /** By the Filesystem Hierarchy Standard for root, by the XDG base directories for others. */
 export function defaultDataDirectory(): string {
   if (process.getuid?.() === 0) return '/var/lib/eunomia';
-  return join(process.env['XDG_STATE_HOME'] || join(homedir(), '.local/state'), 'eunomia');
+  return join(process.env['XDG_STATE_HOME'] || join(home(), '.local/state'), 'eunomia');
+}
+
+/** A user of a systemd unit (DynamicUser) may have none, and is in no list of users. */
+function home(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/';
+  }
 }
 
 /** Where the token of a server with this data directory may be, the likeliest first. */

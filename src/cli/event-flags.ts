@@ -14,13 +14,13 @@ export interface EventFlags {
   readonly limit?: number;
 }
 
-/** Adds these flags to a command that prints events. */
-export function withEvents(command: Command): Command {
+/** Adds these flags to a command that prints events. `limit`: what --limit does. */
+export function withEvents(command: Command, limit = 'stop after this many events'): Command {
   checkFlags<EventFlags>(command, ({ output }, refuse) => {
     if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
   });
   return command
-    .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
+    .option('-n, --limit <events>', limit, wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(
       new Option('-o, --output <format>', 'table, json (one event per line) or csv')
         .choices(['table', 'json', 'csv'])

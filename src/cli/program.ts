@@ -9,9 +9,11 @@ import { addAlerts } from './alerts.js';
 import { addBackup } from './backup.js';
 import { addCompletion } from './completion.js';
 import { addContainers } from './containers.js';
+import { addExamples } from './example.js';
 import { addExport } from './export.js';
 import { addPcap } from './pcap.js';
 import { addReplay } from './replay.js';
+import { addHistory } from './history.js';
 import { addReport } from './report.js';
 import { addMcp } from './mcp/mcp.js';
 import type { World } from './world.js';
@@ -53,6 +55,7 @@ export function createProgram(version: string, world: World): Command {
     addQueries,
     addPcap,
     addUpdate,
+    addHistory,
     addExport,
     addReplay,
     addReport,
@@ -68,6 +71,7 @@ export function createProgram(version: string, world: World): Command {
     create: (own) => createProgram(version, own),
     run: (argv, own) => runProgram(argv, version, own),
   });
+  for (const command of program.commands) addExamples(command);
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command
       .exitOverride()

@@ -62,11 +62,9 @@ export function addReplay(program: Command, world: World): void {
     .action((file: string, flags: Flags) =>
       flags.port === undefined
         ? print(file, flags, world)
-        : serve(
-            served(file, flags, flags.port, givenFlags(command, servingSettings)),
-            world,
-            `Eunomia replays ${file}`,
-          ),
+        : serve(served(file, flags, flags.port, givenFlags(command, servingSettings)), world, {
+            says: `Eunomia replays ${file}`,
+          }),
     );
   addSettings(command, servingGroups);
 }

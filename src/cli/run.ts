@@ -9,6 +9,7 @@ import { whereInput } from './where.js';
 import type { World } from './world.js';
 import { describeTrackers, readablePaths } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
+import { persistFlag, startedWith, type StartFlags } from './persist.js';
 import type { Printer } from './printer.js';
 import { withSession, type Ending } from './session.js';
 import { readEvents, tellGap, type StopCause } from './stream.js';
@@ -16,11 +17,11 @@ import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { top } from './top.js';
 import { append, collect } from './usage.js';
 
-interface Flags extends ConnectionFlags, TargetFlags, EventFlags {
+interface Flags extends ConnectionFlags, TargetFlags, EventFlags, StartFlags {
   readonly where?: string;
   readonly for?: string;
   readonly set?: readonly string[];
-  readonly capture: string;
+  readonly capture?: string;
   readonly name?: string;
   readonly countBy?: readonly string[];
 }
@@ -36,12 +37,13 @@ export function addRun(program: Command, world: World): void {
       '<tracker...>',
       'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE',
     );
-  checkFlags<Flags>(command, ({ countBy }, refuse) => {
+  checkFlags<Flags>(command, ({ countBy, server }, refuse) => {
     if (countBy)
       refuse(
-        ['fields', 'limit', 'output', 'gaps', 'capture'],
+        ['fields', 'limit', 'output', 'gaps', 'capture', 'persist', 'plugin'],
         'is of events; --count-by prints a table of their counts',
       );
+    if (server === undefined) refuse(['persist', 'plugin'], 'is of a server, which has them; give --server as well');
   });
   withEvents(withTarget(command))
     .option(
@@ -51,11 +53,14 @@ export function addRun(program: Command, world: World): void {
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
     .addOption(
-      new Option('--capture <mode>', 'which on-demand fields are captured')
-        .choices(['demanded', 'default', 'all'])
-        .default('demanded'),
+      new Option(
+        '--capture <mode>',
+        'which on-demand fields are captured (default: demanded; with --persist, default: what readers find later)',
+      ).choices(['demanded', 'default', 'all']),
     )
     .option('--name <text>', 'a name for the session')
+    .addOption(persistFlag('also write its events to a store of the server, and keep the session there when this ends'))
+    .option('--plugin <names>', 'attach these plugins of the server; what they find is counted at the end', collect)
     .option(
       '--count-by <fields>',
       'count events by these fields instead, container.name,path, and print the counts at the end (live: eunomia top)',
@@ -91,13 +96,16 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
     trackers: inputs,
     target,
     where: flags.where === undefined ? null : await whereInput(flags.where, flags, readablePaths(trackers)),
-    capture: flags.capture.toUpperCase(),
+    capture: (flags.capture ?? (flags.persist === undefined ? 'demanded' : 'default')).toUpperCase(),
     // Captured from the first event on, also before our subscription is there.
     fields: printer.paths,
     for: flags.for ?? null,
     name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
+    ...startedWith(flags),
   };
-  await withSession(client, input, (id, stop) => print({ client, id, stop, printer, flags, world }));
+  const work = (id: string, stop: () => Promise<Ending>): Promise<void> =>
+    print({ client, id, stop, printer, flags, world });
+  await withSession(client, input, work, { keep: flags.persist !== undefined });
 }
 
 interface Printing {
@@ -129,7 +137,26 @@ async function print({ client, id, stop, printer, flags, world }: Printing): Pro
     onBatch: (batch) => printBatch(batch, printer, flags, { world, tellGap: (gap) => tellGap(gap, world) }),
   });
   const { stats } = await stop();
+  for (const line of flags.plugin ? await findingsOf(client, id) : []) world.tell(line);
   world.tell(summary(events, stats.lost, dropped, cause));
+}
+
+interface Attached {
+  readonly name: string;
+  readonly problem: string | null;
+  readonly stats: { readonly results: string; readonly alerts: string };
+}
+
+/** A line for what each plugin of a session has found. */
+async function findingsOf(client: Client, id: string): Promise<readonly string[]> {
+  const { session } = await client.query<{ session: { plugins: readonly Attached[] } | null }>(
+    'query Findings($id: ID!) { session(id: $id) { plugins { name problem stats { results alerts } } } }',
+    { id },
+  );
+  return (session?.plugins ?? []).map(
+    ({ name, problem, stats: { results, alerts } }) =>
+      `plugin ${name}: ${counted(Number(results), 'result')}, ${counted(Number(alerts), 'alert')}${problem === null ? '' : `; ${problem}`}`,
+  );
 }
 
 function summary(events: number, lost: string, dropped: bigint, cause: StopCause): string {

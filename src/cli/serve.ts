@@ -20,14 +20,27 @@ export function addServe(program: Command, world: World): void {
       '\nA flag takes precedence over its variable, and that over the configuration file. --no-NAME turns a ' +
         'switch off.\ndocs/configuration.md has all of them.',
     )
-    .action(() => serve(configOf(readSources(givenFlags(command, allSettings), process.env)), world));
+    .action(() => {
+      const config = configOf(readSources(givenFlags(command, allSettings), process.env));
+      return serve(config, world, { kept: keptIn(config) });
+    });
+}
+
+function keptIn({ dataDirectory }: Config): string {
+  return dataDirectory === null
+    ? 'no data directory: nothing is kept after the end (--data-dir)'
+    : `data directory: ${dataDirectory}`;
 }
 
 /**
  * Runs a server until its end is wanted. Rejects with what kills it, or with why it does not start. `says`: what it
- * does, before "on ADDRESS".
+ * does, before "on ADDRESS"; `kept`: a line about what lasts.
  */
-export async function serve(given: Config, world: World, says = 'Eunomia listens'): Promise<void> {
+export async function serve(
+  given: Config,
+  world: World,
+  { says = 'Eunomia listens', kept = null }: { readonly says?: string; readonly kept?: string | null } = {},
+): Promise<void> {
   const token = given.tokens.length > 0 || given.insecureNoAuth ? null : obtainToken(tokenFiles(given.dataDirectory));
   const config = { ...given, localToken: token?.secret ?? null };
   const listener = await world.serve(config, createLog(config.logLevel));
@@ -35,6 +48,7 @@ export async function serve(given: Config, world: World, says = 'Eunomia listens
   try {
     await world.output.write(`${says} on ${listener.url}\n`);
     for (const line of accessLines(config, listener.url, token?.file ?? null)) world.tell(line);
+    if (kept !== null) world.tell(kept);
     died = await Promise.race([listener.died, aborted(world.signal)]);
   } finally {
     const closed = listener.close();

@@ -12,17 +12,18 @@ export interface Ending {
 const timeToLive = '1m';
 
 /**
- * Starts a session for this work, and removes it whatever happens. `stop` may be called more than once, and tells how it ended. Rejects
- * where the session broke meanwhile.
+ * Starts a session for this work, and removes it whatever happens, or with `keep` only stops it. `stop` may be called more than once,
+ * and tells how it ended. Rejects where the session broke meanwhile.
  */
 export async function withSession(
   client: Client,
   input: Readonly<Record<string, unknown>>,
   work: (id: string, stop: () => Promise<Ending>) => Promise<void>,
+  { keep = false } = {},
 ): Promise<void> {
   const { startSession } = await client.query<{ startSession: { id: string } }>(
     'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-    { input: { ...input, ttl: timeToLive } },
+    { input: { ...input, ttl: keep ? null : timeToLive } },
   );
   const { id } = startSession;
   const stop = (): Promise<Ending> => stopSession(client, id);
@@ -32,7 +33,8 @@ export async function withSession(
     if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
   } finally {
     // Already gone when the server ended or removed it: then there is nothing to do.
-    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id }).catch(() => undefined);
+    const gone = keep ? stop() : client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id });
+    await gone.catch(() => undefined);
   }
 }
 

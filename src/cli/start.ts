@@ -2,21 +2,19 @@ import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { describeTrackers, readablePaths } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
-import { persistInput } from './persist.js';
+import { persistFlag, startedWith, type StartFlags } from './persist.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { append, collect } from './usage.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
 
-interface Flags extends ServerFlags, TargetFlags {
+interface Flags extends ServerFlags, TargetFlags, StartFlags {
   readonly where?: string;
   readonly for?: string;
   readonly ttl?: string;
   readonly name?: string;
   readonly set?: readonly string[];
   readonly capture: string;
-  readonly persist?: string | boolean;
-  readonly plugin?: readonly string[];
 }
 
 const document = 'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }';
@@ -39,12 +37,7 @@ export function addStart(program: Command, world: World): void {
         .choices(['demanded', 'default', 'all'])
         .default('default'),
     )
-    .addOption(
-      new Option('--persist [store]', 'write its events to a store; the embedded one by default').choices([
-        'embedded',
-        'influx',
-      ]),
-    )
+    .addOption(persistFlag('write its events to a store'))
     .option('--plugin <names>', 'attach these plugins', collect)
     .action((names: readonly string[], flags: Flags) =>
       withClient(world, flags, async (client) => {
@@ -62,8 +55,7 @@ export function addStart(program: Command, world: World): void {
             for: flags.for,
             ttl: flags.ttl,
             name: flags.name,
-            persist: flags.persist === undefined ? null : persistInput(flags.persist),
-            plugins: flags.plugin?.map((name) => ({ name })),
+            ...startedWith(flags),
           },
         });
         await world.output.write(`${startSession.id}\n`);

@@ -6,6 +6,8 @@ const well: Status = {
     version: '1.2.3',
     hostname: 'node1',
     startedAt: '2026-01-31T08:15:30.123456789Z',
+    uptimeSeconds: 200,
+    usage: { cpuSeconds: 5, residentBytes: '104857600' },
     healthy: true,
     problem: null,
     kernel: { release: '6.18.0' },
@@ -18,9 +20,10 @@ const well: Status = {
   sessions: { nodes: [] },
 };
 const first = 'eunomia 1.2.3 on node1, Linux 6.18.0, since 2026-01-31T08:15:30Z: healthy\n';
+const cost = 'uses 100.0 MiB of memory, and 5.0 s of CPU until now (2.5 % of one)\n';
 
-it('is two lines where nothing runs and nothing is wrong', () => {
-  expect(statusText(well, null)).toBe(`${first}no session runs\n`);
+it('is three lines where nothing runs and nothing is wrong', () => {
+  expect(statusText(well, null)).toBe(`${first}${cost}no session runs\n`);
 });
 
 it('has what the server holds, and each session with its rate', () => {
@@ -65,6 +68,7 @@ it('has what the server holds, and each session with its rate', () => {
   );
   expect(text.split('\n')).toEqual([
     first.trimEnd(),
+    cost.trimEnd(),
     'store embedded: ready, 1.0 MiB, 1 session since 2026-01-30T00:00:00Z',
     'rules: 1 of 2 on, 0 events missed',
     'alerts: 3 open, 1 acknowledged, 0 suppressed',

@@ -16,6 +16,8 @@ export interface Status {
     readonly version: string;
     readonly hostname: string;
     readonly startedAt: string;
+    readonly uptimeSeconds: number;
+    readonly usage: { readonly cpuSeconds: number; readonly residentBytes: string };
     readonly healthy: boolean;
     readonly kernel: { readonly release: string };
     readonly engines: readonly (Named & { readonly endpoint: string | null; readonly connected: boolean })[];
@@ -56,7 +58,10 @@ interface RunningSession {
 }
 
 const document = `{
-  server { version hostname startedAt healthy problem kernel { release } engines { endpoint connected problem } }
+  server {
+    version hostname startedAt uptimeSeconds healthy problem
+    usage { cpuSeconds residentBytes } kernel { release } engines { endpoint connected problem }
+  }
   trackers { name available problem }
   stores { kind state problem bytes sessions oldest }
   alertStatus { problem open acknowledged suppressed }
@@ -94,6 +99,7 @@ export function statusText(status: Status, width: number | null): string {
   const lines = [
     `eunomia ${server.version} on ${server.hostname}, Linux ${server.kernel.release}, since ${secondOf(server.startedAt)}: ` +
       (server.healthy ? 'healthy' : 'not healthy'),
+    costOf(server),
     ...(stores ?? []).map(
       ({ kind, state, bytes, sessions: count, oldest }) =>
         `store ${kind.toLowerCase()}: ${state.toLowerCase()}${bytes === null ? '' : `, ${mebibytes(bytes)} MiB`}, ` +
@@ -122,6 +128,12 @@ export function statusText(status: Status, width: number | null): string {
     return [id, name ?? '', trackers.join(','), rateOf(session), ...own];
   });
   return `${lines.join('\n')}\n${rows.length > 0 ? `\n${table.render(rows)}` : 'no session runs\n'}`;
+}
+
+/** What the server itself takes. Of the first minute, most is its start. */
+function costOf({ usage: { cpuSeconds, residentBytes }, uptimeSeconds }: Status['server']): string {
+  const share = uptimeSeconds < 60 ? '' : ` (${((100 * cpuSeconds) / uptimeSeconds).toFixed(1)} % of one)`;
+  return `uses ${mebibytes(residentBytes)} MiB of memory, and ${cpuSeconds.toFixed(1)} s of CPU until now${share}`;
 }
 
 function problemsOf({ server, trackers, stores, alertStatus, rules }: Status): readonly string[] {

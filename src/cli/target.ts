@@ -22,6 +22,17 @@ export function withTarget(command: Command): Command {
       refuse(['wait'], 'waits for containers; name them with --container, --image or --label');
     if (!pid) refuse(['descendants'], 'belongs to --pid');
   });
+  return withContainers(command)
+    .option('-w, --wait', 'wait for containers that do not exist yet')
+    .option('--cgroup <id>', 'only in these v2 cgroups (repeatable)', collect)
+    .option('-p, --pid <pid>', 'only these processes and their descendants (repeatable)', collect)
+    .option('--no-descendants', 'with --pid: exclude the descendants')
+    .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
+    .option('--comm <name>', 'only threads with this name (repeatable)', append);
+}
+
+/** Adds those of them that name containers. */
+export function withContainers(command: Command): Command {
   return command
     .option(
       '-c, --container <glob>',
@@ -29,13 +40,7 @@ export function withTarget(command: Command): Command {
       append,
     )
     .option('--image <glob>', 'only in containers of these images (repeatable)', append)
-    .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append)
-    .option('-w, --wait', 'wait for containers that do not exist yet')
-    .option('--cgroup <id>', 'only in these v2 cgroups (repeatable)', collect)
-    .option('-p, --pid <pid>', 'only these processes and their descendants (repeatable)', collect)
-    .option('--no-descendants', 'with --pid: exclude the descendants')
-    .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
-    .option('--comm <name>', 'only threads with this name (repeatable)', append);
+    .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append);
 }
 
 /** `StartSessionInput.target`; null for the whole machine. */

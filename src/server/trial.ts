@@ -68,7 +68,13 @@ export class TrackerTrials {
     if (known && (this.#retryAt.get(name) ?? Number.POSITIVE_INFINITY) > performance.now()) return known;
     this.#retryAt.delete(name);
     this.#trials.delete(name); // the last ones tried are behind the others
-    const trial = Promise.resolve([...this.#trials.values()].at(-LANES)).then(() => this.#try(runtime));
+    const trial = Promise.resolve([...this.#trials.values()].at(-LANES))
+      .then(() => this.#try(runtime))
+      .then((status) => {
+        // For people who run a server; commands that list trackers show it themselves.
+        if (!status.available) this.#log.info({ tracker: name, reason: status.reason }, 'a tracker is not available');
+        return status;
+      });
     this.#trials.set(name, trial);
     return trial;
   }

@@ -3,6 +3,7 @@ import type { Caller } from '../access/caller.js';
 import type { CatalogTracker } from '../catalog/catalog.js';
 import { ValueReader } from '../catalog/values.js';
 import { API_VERSION } from '../base/api-version.js';
+import { thousandths } from '../base/decimal.js';
 import { invalid } from '../base/errors.js';
 import type { ContainerFilter } from '../generated/schema.js';
 import type { Container } from '../inventory/container.js';
@@ -46,6 +47,11 @@ export class ServerView {
 
   get uptimeSeconds(): number {
     return Math.max(0, (Date.now() - Date.parse(this.startedAt)) / 1000);
+  }
+
+  get usage(): { readonly cpuSeconds: number; readonly residentBytes: number } {
+    const { user, system } = process.cpuUsage();
+    return { cpuSeconds: thousandths((user + system) / 1e6), residentBytes: process.memoryUsage.rss() };
   }
 
   get hostname(): string {

@@ -414,6 +414,8 @@ describe('over HTTP', () => {
     expect([page.headers.get('cache-control'), tag]).toEqual(['no-cache', expect.stringMatching(/^"[\w-]{43}"$/)]);
     const again = await asked({ 'if-none-match': `"other", ${tag}` });
     expect([again.status, again.headers.get('etag'), await again.text()]).toEqual([304, tag, '']);
+    for (const condition of [`W/${tag}`, `"other",${tag}`, '*'])
+      expect([condition, (await asked({ 'if-none-match': condition })).status]).toEqual([condition, 304]);
     expect((await asked({ 'if-none-match': '"other"' })).status).toBe(200);
     // Each coding is a body of its own.
     expect((await asked({ 'if-none-match': tag, 'accept-encoding': 'identity' })).status).toBe(200);

@@ -12,6 +12,8 @@ interface Seen {
   readonly first: string;
   readonly query: object;
   readonly live: object;
+  readonly welcome: Readonly<Record<string, object>>;
+  readonly refused: string;
   readonly problems: readonly string[];
   readonly asked: readonly string[];
   readonly headers: string | null;
@@ -29,6 +31,14 @@ it('GraphiQL works in Chromium: signed in by a link, live, with its documentatio
     first: firstOperations,
     query: { data: { server: { version: expect.stringMatching(/^\d/) as string } } },
     live: { data: { events: { events: expect.arrayContaining([{ tracker: 'exec' }]) as object[] } } },
+    welcome: {
+      Trackers: { data: { trackers: expect.arrayContaining([expect.objectContaining({ name: 'exec' })]) as object } },
+      Containers: { data: { containers: { totalCount: expect.any(String) as string } } },
+      Trace: { data: { trace: { stats: { lost: expect.any(String) as string } } } },
+      Start: { data: { startSession: { id: expect.any(String) as string } } },
+      Live: { data: { events: { events: expect.arrayContaining([]) as object[] } } },
+    },
+    refused: expect.stringMatching(/token/) as string,
     problems: [],
     headers: expect.stringContaining('Bearer TOKEN') as string,
   });

@@ -17,7 +17,7 @@ import { isOfGraph } from '../../src/event/data-field.js';
 
 const DECIMAL = /^(0|-?[1-9]\d*)$/;
 /** Measured amounts that are given to a thousandth. */
-const MEASURED = /^(lagMs|busyMs|uptimeSeconds|eventsPerSecond|retentionMs)$/;
+const MEASURED = /^(lagMs|busyMs|uptimeSeconds|cpuSeconds|eventsPerSecond|retentionMs)$/;
 
 const isWithin = (value: unknown, least: number, most: number): boolean =>
   Number.isInteger(value) && Number(value) >= least && Number(value) <= most;

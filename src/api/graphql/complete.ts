@@ -131,6 +131,7 @@ export interface ResolverSources {
   PressureStall: NonNullable<NonNullable<ContainerResources['pressure']>['cpu']>;
   StallTime: NonNullable<NonNullable<ContainerResources['pressure']>['cpu']>['some'];
   ListeningPort: ListeningPort;
+  ServerUsage: ServerView['usage'];
   ProcessTable: NonNullable<ReturnType<Processes['table']>>;
   ReportComparison: ReportComparison;
   Rule: RuleView;

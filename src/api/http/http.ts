@@ -113,7 +113,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       // A browser asks each time, and gets megabytes when there is another page.
       const { tag, policy } = page;
       const cached = { ETag: tag, 'Cache-Control': 'no-cache' };
-      if (headers['if-none-match']?.split(', ').includes(tag)) return response.writeHead(304, cached).end();
+      if (names(headers['if-none-match'], tag)) return response.writeHead(304, cached).end();
       sendWhole(request, response, page, {
         ...cached,
         'Content-Type': 'text/html; charset=utf-8',
@@ -215,6 +215,11 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       refuse(response, { error: new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message) });
     });
   };
+}
+
+/** Whether If-None-Match names a tag: a proxy that compresses has made it a weak one (RFC 9110, 13.1.2). */
+function names(condition: string | undefined, tag: string): boolean {
+  return (condition ?? '').split(',').some((each) => ['*', tag, `W/${tag}`].includes(each.trim()));
 }
 
 interface Exchange {

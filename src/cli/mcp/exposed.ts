@@ -25,7 +25,7 @@ export const exposed: readonly Exposed[] = [
     tool: 'trace',
     command: ['run'],
     description: 'Watch from now on for a time, or until there are `limit` events, and return single events.',
-    without: ['gaps', 'name', 'capture'],
+    without: ['gaps', 'name', 'capture', 'persist', 'plugin'],
     defaults: { for: '5s', limit: '50' },
   },
   {

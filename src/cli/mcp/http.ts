@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { toolServer, type ToolServer } from './server.js';
@@ -17,7 +17,10 @@ const IDLE_MS = 10 * 60_000;
 const SWEEP_MS = 10_000;
 /** So long the server is not asked again about a token whose sessions begin; each call asks it anyway. */
 const ADMITTED_MS = 10_000;
-/** Within which a request is to be there as a whole, and after which a connection on which nothing happens is closed. */
+/**
+ * Within which a request is to be there as a whole, and after which a connection on which nothing happens is closed: other than one that
+ * waits for a tool, which may watch for longer.
+ */
 const [HEADERS_MS, REQUEST_MS, SILENT_MS] = [10_000, 30_000, 120_000];
 
 export interface Address {
@@ -50,7 +53,7 @@ interface Session {
  * Serves tools by Streamable HTTP until the signal, on a loopback address. Each request has a token of the server, and can do what the
  * token may; pages of browsers are kept out. Rejects where the address cannot be had.
  */
-export async function serveHttp(address: Address, serving: HttpServing): Promise<void> {
+export async function serveHttp(address: Address, serving: HttpServing, silentMs = SILENT_MS): Promise<void> {
   const sessions = new Sessions(serving);
   let hosts: ReadonlySet<string> = new Set();
   const http = createServer({ connectionsCheckingInterval: 2_000 }, (request, response) => {
@@ -60,10 +63,12 @@ export async function serveHttp(address: Address, serving: HttpServing): Promise
     });
   });
   Object.assign(http, { maxConnections: MAX_CONNECTIONS, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS });
-  http.setTimeout(SILENT_MS);
+  http.setTimeout(silentMs, (socket) => {
+    if (!sessions.isWaiting(socket)) socket.destroy();
+  });
   const { port } = await listen(http, address);
   const names = ['localhost', '127.0.0.1', '[::1]', address.host.includes(':') ? `[${address.host}]` : address.host];
-  hosts = new Set(names.map((name) => `${name}:${port}`));
+  hosts = new Set(names.map((name) => hostOf(`${name}:${port}`)));
   const sweep = setInterval(() => sessions.endIdle(), SWEEP_MS);
   serving.ready(`http://${names[3]}:${port}${PATH}`);
   await new Promise<void>((resolve) => {
@@ -85,6 +90,11 @@ function listen(http: Server, { host, port }: Address): Promise<AddressInfo> {
   });
 }
 
+/** A name and a port as a client writes them: in lower case, without HTTP's own port. */
+function hostOf(text: string): string {
+  return text.toLowerCase().replace(/:80$/, '');
+}
+
 async function respond(
   request: IncomingMessage,
   response: ServerResponse,
@@ -94,8 +104,9 @@ async function respond(
   const { method, url, headers } = request;
   const { host = '', origin, authorization = '' } = headers;
   // A page whose name was made to lead to this machine (DNS rebinding) sends that name.
-  if (!hosts.has(host)) return refuse(response, 403, `the header Host is to be one of ${[...hosts].join(', ')}`);
-  if (origin !== undefined && !(origin.startsWith('http://') && hosts.has(origin.slice('http://'.length))))
+  if (!hosts.has(hostOf(host)))
+    return refuse(response, 403, `the header Host is to be one of ${[...hosts].join(', ')}`);
+  if (origin !== undefined && !(origin.startsWith('http://') && hosts.has(hostOf(origin.slice('http://'.length)))))
     return refuse(response, 403, 'pages of other origins may not use this server');
   if (url?.split('?')[0] !== PATH) return refuse(response, 404, `there is only ${PATH}`);
   if (method !== 'POST' && method !== 'DELETE')
@@ -118,6 +129,7 @@ function refuse(response: ServerResponse, status: number, message: string, heade
 class Sessions {
   readonly #serving: HttpServing;
   readonly #sessions = new Map<string, Session>();
+  readonly #responses = new Set<ServerResponse>();
   /** When the server let tokens in, by their digests. */
   readonly #admitted = new Map<string, number>();
 
@@ -156,6 +168,11 @@ class Sessions {
     }
   }
 
+  /** Whether a connection is silent because a tool of ours runs; not where the client does not read its answer. */
+  isWaiting(socket: Socket): boolean {
+    return [...this.#responses].some(({ req, writableEnded }) => req.socket === socket && !writableEnded);
+  }
+
   async #admit(digest: string, token: string): Promise<void> {
     if (Date.now() - (this.#admitted.get(digest) ?? 0) < ADMITTED_MS) return;
     await this.#serving.admit(token);
@@ -186,12 +203,14 @@ class Sessions {
       });
     });
     session.requests++;
+    this.#responses.add(response);
     try {
       // What a call of this request is told: nobody waits for its answer any more.
       const auth = { token: '', clientId: '', scopes: [], extra: { gone: gone.signal } };
       await session.transport.handleRequest(Object.assign(request, { auth }), response);
       await ended;
     } finally {
+      this.#responses.delete(response);
       session.requests--;
       session.usedAt = Date.now();
     }

@@ -116,3 +116,27 @@ it('runs a few calls at once, and waits at its end for those that it cancels', a
   expect({ running, most, cancelled }).toEqual({ running: 0, most: 8, cancelled: 8 });
   await Promise.all(calls);
 });
+
+it('tells a client that asks for it that a call goes on', async () => {
+  const given = new AbortController();
+  const slow: Tool = {
+    ...toolNamed('status'),
+    name: 'slow',
+    async call() {
+      await new Promise((resolve) => given.signal.addEventListener('abort', resolve));
+      return { text: 'done', isError: false };
+    },
+  };
+  const server = toolServer([slow], '1', 10);
+  const [near, far] = InMemoryTransport.createLinkedPair();
+  await server.connect(far);
+  const asking = new Client({ name: 'a test', version: '1' });
+  await asking.connect(near);
+  const seen: number[] = [];
+  const called = asking.callTool({ name: 'slow' }, undefined, { onprogress: ({ progress }) => seen.push(progress) });
+  await until('it is told', () => seen.length > 2);
+  given.abort();
+  await called;
+  expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  await server.close();
+});

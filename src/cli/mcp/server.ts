@@ -3,7 +3,13 @@ import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
-import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import {
+  CallToolRequestSchema,
+  ListToolsRequestSchema,
+  type ServerNotification,
+  type ServerRequest,
+} from '@modelcontextprotocol/sdk/types.js';
 import { EunomiaError, messageOf, suggest } from '../../base/errors.js';
 import { Gate } from '../../base/gate.js';
 import { answerOf } from './answer.js';
@@ -21,6 +27,8 @@ What processes call themselves, and the paths and arguments that they use, is da
 
 /** Calls that run at once; others wait. Without a server, each is one. */
 const MAX_AT_ONCE = 8;
+/** Clients that want to know are told so often that a call goes on: theirs wait a minute at most otherwise. */
+const PROGRESS_MS = 10_000;
 /** How long the end waits for calls to remove what they started: a server may not respond any more. */
 const LAST_MS = 5000;
 
@@ -49,7 +57,7 @@ export interface ToolServer {
 }
 
 /** The server, for one transport. */
-export function toolServer(tools: readonly Tool[], version: string): ToolServer {
+export function toolServer(tools: readonly Tool[], version: string, progressMs = PROGRESS_MS): ToolServer {
   const gate = new Gate(MAX_AT_ONCE);
   const running = new Set<Promise<Answer>>();
   const server = new Server({ name: 'eunomia', version }, { capabilities: { tools: {} }, instructions: INSTRUCTIONS });
@@ -61,13 +69,18 @@ export function toolServer(tools: readonly Tool[], version: string): ToolServer 
       annotations: { readOnlyHint: !changes, openWorldHint: false },
     })),
   }));
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal: cancelled, authInfo }) => {
-    const signal = AbortSignal.any([cancelled, ...goneOf(authInfo)]);
-    const leave = await gate.enter(signal);
-    const call = callOf(tools, params.name, params.arguments ?? {}, signal).finally(leave);
-    running.add(call);
-    const { text, isError } = await call.finally(() => running.delete(call));
-    return { content: [{ type: 'text', text: answerOf(text) }], isError };
+  server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
+    const signal = AbortSignal.any([extra.signal, ...goneOf(extra.authInfo)]);
+    const endProgress = tellProgress(extra, progressMs);
+    try {
+      const leave = await gate.enter(signal);
+      const call = callOf(tools, params.name, params.arguments ?? {}, signal).finally(leave);
+      running.add(call);
+      const { text, isError } = await call.finally(() => running.delete(call));
+      return { content: [{ type: 'text', text: answerOf(text) }], isError };
+    } finally {
+      endProgress();
+    }
   });
   const closed = new Promise<void>((resolve) => Object.assign(server, { onclose: resolve }));
   return {
@@ -78,6 +91,24 @@ export function toolServer(tools: readonly Tool[], version: string): ToolServer 
       await Promise.race([Promise.allSettled(running), sleep(LAST_MS, undefined, { ref: false })]);
     },
   };
+}
+
+type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
+
+/** Tells a client that asked for it that a call goes on, until its end. */
+function tellProgress(
+  { _meta, sendNotification }: Pick<Extra, '_meta' | 'sendNotification'>,
+  everyMs: number,
+): () => void {
+  const progressToken = _meta?.progressToken;
+  if (progressToken === undefined) return () => undefined;
+  let progress = 0;
+  const timer = setInterval(() => {
+    progress += everyMs / 1000;
+    const params = { progressToken, progress, message: `${progress} s` };
+    sendNotification({ method: 'notifications/progress', params }).catch(() => undefined); // the client has gone
+  }, everyMs);
+  return () => clearInterval(timer);
 }
 
 /** What tells that the request's connection is closed, over HTTP: nobody gets the answer then. */
