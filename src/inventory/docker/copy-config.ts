@@ -16,6 +16,8 @@ export interface CopyPlace {
   readonly mounts: readonly CopyMount[];
   /** What the engine does with what it writes. */
   readonly logs: object;
+  /** The seccomp profile of the rights, as the engine takes it; null where there are none. */
+  readonly seccomp: string | null;
 }
 
 /**
@@ -49,7 +51,7 @@ export function copyConfig(original: Original, rights: Rights | null, place: Cop
       ExtraHosts: host.ExtraHosts,
       Ulimits: host.Ulimits,
       Sysctls: host.Sysctls,
-      ...(rights === null ? ownRights(original) : givenRights(original, rights)),
+      ...(rights === null ? ownRights(original) : givenRights(original, rights, place)),
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { Aliases: aliasesOf(original) } } },
   };
@@ -81,14 +83,14 @@ function ownRights({ HostConfig: host }: Original): object {
 
 const SECCOMP_OR_PRIVILEGES = /^(seccomp|no-new-privileges)\b/;
 
-function givenRights({ HostConfig: host }: Original, rights: Rights): object {
+function givenRights({ HostConfig: host }: Original, rights: Rights, { seccomp }: CopyPlace): object {
   const { limits } = rights;
   return {
     CapDrop: ['ALL'],
     CapAdd: rights.capabilities,
     SecurityOpt: [
       ...(host.SecurityOpt ?? []).filter((option) => !SECCOMP_OR_PRIVILEGES.test(option)),
-      `seccomp=${JSON.stringify(rights.seccomp)}`,
+      ...(seccomp === null ? [] : [`seccomp=${seccomp}`]),
       ...(rights.noNewPrivileges ? ['no-new-privileges'] : []),
     ],
     ReadonlyRootfs: rights.readOnlyRoot,

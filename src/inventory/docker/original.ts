@@ -20,6 +20,9 @@ const device = v.object({ PathOnHost: text, PathInContainer: text, CgroupPermiss
 /** What the engine takes as it gave it. */
 const verbatim = v.optional(v.unknown());
 
+/** Podman tells "RLIMIT_NOFILE", and takes "nofile". */
+const ulimitName = (name: string): string => name.replace(/^RLIMIT_/, '').toLowerCase();
+
 const original = v.object({
   Id: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   Name: v.optional(text, ''),
@@ -54,7 +57,7 @@ const original = v.object({
     Runtime: maybe(text),
     GroupAdd: maybe(texts),
     ExtraHosts: maybe(texts),
-    Ulimits: verbatim,
+    Ulimits: maybe(v.array(v.looseObject({ Name: v.pipe(v.string(), v.transform(ulimitName)) }))),
     Sysctls: verbatim,
   }),
   Mounts: v.fallback(v.pipe(v.array(mount), v.maxLength(1000)), []),

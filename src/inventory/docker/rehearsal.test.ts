@@ -57,7 +57,7 @@ const rights: Rights = {
 };
 
 const original = readOriginal(inspected) as Original;
-const place = { labels: { 'eunomia.advice': '1' }, network: 'own', mounts: [], logs: {} };
+const place = { labels: { 'eunomia.advice': '1' }, network: 'own', mounts: [], logs: {}, seccomp: null };
 
 describe('a copy of a container', () => {
   it('is never privileged, and is in no namespace of the host, behind no port and under no label of the original', () => {
@@ -75,7 +75,8 @@ describe('a copy of a container', () => {
   });
 
   it('has the rights that it is given, and no device that the original has not', () => {
-    const { HostConfig, User } = copyConfig(original, rights, place) as {
+    const seccomp = JSON.stringify(rights.seccomp);
+    const { HostConfig, User } = copyConfig(original, rights, { ...place, seccomp }) as {
       HostConfig: Record<string, unknown>;
       User: string;
     };
@@ -83,7 +84,7 @@ describe('a copy of a container', () => {
     expect(HostConfig).toMatchObject({
       CapDrop: ['ALL'],
       CapAdd: ['CAP_CHOWN'],
-      SecurityOpt: ['label=disable', `seccomp=${JSON.stringify(rights.seccomp)}`, 'no-new-privileges'],
+      SecurityOpt: ['label=disable', `seccomp=${seccomp}`, 'no-new-privileges'],
       ReadonlyRootfs: true,
       Tmpfs: { '/run': 'size=1024' },
       Devices: [{ PathOnHost: '/dev/fuse', PathInContainer: '/dev/fuse', CgroupPermissions: 'rw' }],

@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import type Docker from 'dockerode';
 import { EunomiaError, messageOf } from '../../base/errors.js';
@@ -64,6 +67,7 @@ export class Rehearsal {
   readonly #signal: AbortSignal;
   readonly #labels: Labels;
   readonly #networkOptions: Readonly<Record<string, string>>;
+  readonly #kind: string | null;
   /** Where the original has more than is copied. */
   readonly #large = new Set<string>();
   #copies = 0;
@@ -75,6 +79,7 @@ export class Rehearsal {
     this.#docker = clientOf(host);
     this.#log = log;
     this.#signal = signal;
+    this.#kind = kind;
     this.#labels = labelsOf(this.id, Date.now() + limitMs);
     // The host has no address on the bridge then. Podman refuses the option.
     this.#networkOptions = reachable || kind !== 'docker' ? {} : { 'com.docker.network.bridge.inhibit_ipv4': 'true' };
@@ -101,17 +106,19 @@ export class Rehearsal {
   /** A container of the helper's image, with one of its programs, under a seccomp profile. */
   async trial(program: string, seccomp: object, noNewPrivileges: boolean): Promise<Copy> {
     const image = await this.#helperImage();
-    return this.#create({
-      Image: image,
-      Cmd: [`${HELPER}/${program}`],
-      Labels: this.#labels,
-      HostConfig: {
-        NetworkMode: 'none',
-        LogConfig: LOGS,
-        ...(noNewPrivileges ? { CapDrop: ['ALL'] } : {}),
-        SecurityOpt: [`seccomp=${JSON.stringify(seccomp)}`, ...(noNewPrivileges ? ['no-new-privileges'] : [])],
-      },
-    });
+    return this.#withProfile(seccomp, (profile) =>
+      this.#create({
+        Image: image,
+        Cmd: [`${HELPER}/${program}`],
+        Labels: this.#labels,
+        HostConfig: {
+          NetworkMode: 'none',
+          LogConfig: LOGS,
+          ...(noNewPrivileges ? { CapDrop: ['ALL'] } : {}),
+          SecurityOpt: [`seccomp=${profile}`, ...(noNewPrivileges ? ['no-new-privileges'] : [])],
+        },
+      }),
+    );
   }
 
   /**
@@ -143,15 +150,34 @@ export class Rehearsal {
     for (const { path } of rights?.volumes ?? [])
       // The engine fills it with what the image has there.
       if (!had.has(path)) mounts.push({ Type: 'volume', Source: '', Target: path, ReadOnly: false });
-    const config = copyConfig(original, rights, { labels: this.#labels, network, mounts, logs: LOGS });
+    const place = { labels: this.#labels, network, mounts, logs: LOGS };
     const other = program === null ? {} : { Entrypoint: [`${HELPER}/${program}`], Cmd: [], Healthcheck: null };
-    const copy = await this.#create({ ...config, ...other }, belongings);
+    const create = (seccomp: string | null): Promise<Copy> =>
+      this.#create({ ...copyConfig(original, rights, { ...place, seccomp }), ...other }, belongings);
+    const copy = rights ? await this.#withProfile(rights.seccomp, create) : await create(null);
     return { copy, problems };
   }
 
   /** Removes all that was made. Never rejects: what the engine keeps is told to the log; then it is false. */
   async close(): Promise<boolean> {
     return removeAll(this.#docker, (labels) => labels[LABEL] === this.id, this.#log);
+  }
+
+  /**
+   * `work` creates a container under a seccomp profile: Docker takes its text, Podman a file of the engine's machine, which it reads at
+   * once.
+   */
+  async #withProfile<Value>(seccomp: object, work: (profile: string) => Promise<Value>): Promise<Value> {
+    const text = JSON.stringify(seccomp);
+    if (this.#kind !== 'podman') return work(text);
+    const folder = await mkdtemp(join(tmpdir(), 'eunomia-advice-'));
+    try {
+      const file = join(folder, 'seccomp.json');
+      await writeFile(file, text);
+      return await work(file);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   async #create(body: object, belongings: readonly string[] = []): Promise<Copy> {
@@ -191,7 +217,13 @@ export class Rehearsal {
     const changes = Object.entries(this.#labels).map(([name, value]) => `LABEL ${name}=${JSON.stringify(value)}`);
     const query = { fromSrc: '-', repo, tag: this.id, changes: [...changes, `CMD ["${HELPER}/exit"]`] };
     await this.#raw('importing the helper', { method: 'POST', path: '/images/create', query, archive });
-    return `${repo}:${this.id}`;
+    // By its id: Podman keeps the name as localhost/…, and looks for one without a registry in that of Docker.
+    const found = await this.#told('looking for the helper', (signal) =>
+      getJson(this.#docker, '/images/json?', signal, MAX_BYTES.list, { filters: { label: [`${LABEL}=${this.id}`] } }),
+    );
+    const [image] = (Array.isArray(found) ? found : []) as readonly Labelled[];
+    if (typeof image?.Id !== 'string') throw refused('importing the helper', 'the engine has no image of it');
+    return image.Id;
   }
 
   /** A volume with the helper's programs, which the engine fills from the image. Null where there are none. */

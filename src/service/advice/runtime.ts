@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Caller } from '../../access/caller.js';
 import { runtimeCallsOf } from '../../analysis/advice/runtime-calls.js';
-import { messageOf } from '../../base/errors.js';
+import { EunomiaError, messageOf } from '../../base/errors.js';
 import { readPrivate, replacePrivate } from '../../base/file.js';
 import { newerFormat } from '../../base/format.js';
 import type { TraceEvent } from '../../event/event.js';
@@ -83,7 +83,10 @@ export class Runtimes {
       trackers: [{ syscall: {} }, { privilege: { operations: ['PRCTL', 'SECCOMP'] } }],
     });
     try {
-      for (const copy of copies) await copy.start();
+      for (const copy of copies) {
+        const failure = await copy.start();
+        if (failure !== null) throw new EunomiaError('ENGINE_REFUSED', failure);
+      }
       const [first] = copies;
       for (let i = 0; i < EXECS; i += 1) await first?.exec([`${HELPER}/exit`], EXEC_MS);
       await watch.stop();
