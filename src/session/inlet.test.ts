@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { Chunk } from '../kernel/protocol.js';
 import { Lease } from '../record/lease.js';
 import { layoutOf, packed, recordOf } from '../../test/support/record.js';
-import { Inlet, pauseBetween } from './inlet.js';
+import { Inlet, pauseBetween, WRITTEN_NS } from './inlet.js';
 
 const layout = layoutOf('exit');
 
@@ -55,6 +55,18 @@ it('lets in what is within its span, and counts what is not, held back or not', 
   expect(taken).toEqual([1, 2, 3, 3]);
   expect(lost).toEqual([0, 2, 0]);
   expect([inlet.excluded, lent()]).toEqual([{ events: 4, lost: 3 }, 0]);
+});
+
+it('leaves out what is older than its span also where the ring is read late, part by part', async () => {
+  const { inlet, taken, lost, give } = inletOf();
+  await inlet.hold();
+  await inlet.release({ from: 1_000 });
+  const late = 1_000 + 1e9;
+  give(chunkOf([998, 999], { readBefore: late }));
+  give(chunkOf([999, 1_001], { readBefore: late, lost: 1 }));
+  give(chunkOf([1_000 + WRITTEN_NS, 2_000 + WRITTEN_NS], { readBefore: late }));
+  expect(taken).toEqual([1_001, 1_000 + WRITTEN_NS, 2_000 + WRITTEN_NS]);
+  expect([lost, inlet.excluded]).toEqual([[1, 0], { events: 3, lost: 0 }]);
 });
 
 it('waits for what was begun before it holds back, and keeps the order', async () => {

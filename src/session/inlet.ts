@@ -108,8 +108,14 @@ export class Inlet {
   }
 
   #cut(chunk: Chunk): Chunk | null {
-    // Nothing older can come any more.
-    if (chunk.readBefore > this.#from + WRITTEN_NS * 100) this.#from = Number.NEGATIVE_INFINITY;
+    // Nothing older can come any more: a ring is read in order. When it is read does not tell alone: it may be read late, and part by part.
+    const [first] = chunk.offsets;
+    if (
+      first !== undefined &&
+      chunk.readBefore > this.#from + WRITTEN_NS * 100 &&
+      timeAt(viewOf(chunk), first) >= this.#from + WRITTEN_NS
+    )
+      this.#from = Number.NEGATIVE_INFINITY;
     const [from, until] = [this.#from, this.#until];
     if (from === Number.NEGATIVE_INFINITY && until === Number.POSITIVE_INFINITY) return chunk;
     const view = viewOf(chunk);
