@@ -18,13 +18,7 @@ import { SetupError, cache, filesUnder, hashOf, isDone, isSource, markDone, root
 const entries = ['src/main.ts', 'src/plugin.ts'];
 const licences = 'LICENSES/third-party';
 /** Left in node_modules: what brings a library or another file that it finds by its own place. */
-const external = [
-  'koffi',
-  '@duckdb/node-api',
-  '@duckdb/node-bindings',
-  '@jitl/quickjs-wasmfile-release-sync',
-  'quickjs-emscripten-core',
-];
+const external = ['koffi', '@duckdb/node-bindings', '@jitl/quickjs-wasmfile-release-sync', 'quickjs-emscripten-core'];
 /**
  * What dockerode and its docker-modem load at once, at three quarters of their cost, and need for one thing each: gRPC to build images with
  * BuildKit, SSH, and certificates (whose package has no licence to ship). They stay in node_modules, and are loaded when they are called.
