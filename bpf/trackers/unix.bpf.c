@@ -76,6 +76,9 @@ __attribute__((noinline)) int report(const struct unix_call *call, __u64 socket)
 		return 0;
 	if (eu_where && (!eu_passes(operation, call->operation) || !eu_passes(errno, call->ret < 0 ? -call->ret : 0)))
 		return 0;
+	/* One that fails has no peer whom the target could hold. */
+	if (call->ret < 0 && !eu_uring_wanted(task))
+		return 0;
 	length = call->length;
 	if (call->passed && length >= sizeof(passed.family) && length < sizeof(passed))
 		bpf_probe_read_user(&passed, length, call->passed);
