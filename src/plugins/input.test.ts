@@ -133,4 +133,102 @@ describe('the input of a plugin', () => {
     await input.reopen(factsOf());
     expect([input.dropped, placesOf(await next())]).toEqual([0, range(1500, 1505)]);
   });
+
+  describe('over a reload', () => {
+    const over = (pid: number) => factsOf({ exit: ['process.pid'] }, `process.pid >= ${pid}`);
+    /** All that it has now. */
+    const rest = async ({ next }: ReturnType<typeof inputOf>, session: Session) => {
+      await session.stop('REQUESTED');
+      const parts: Part[] = [];
+      for (let part = await next(); part; part = await next()) parts.push(part);
+      const dropped = parts.reduce((sum, { gap }) => sum + (gap?.dropped ?? 0), 0);
+      const lost = parts.reduce((sum, { gap }) => sum + (gap?.lost ?? 0), 0);
+      return { places: parts.flatMap(placesOf), dropped, lost };
+    };
+
+    it('keeps what waits, once, where the session has evicted it', async () => {
+      const { session, add } = await play();
+      const reader = inputOf(session);
+      add(2000, 3);
+      expect(placesOf(await reader.next())?.at(-1)).toBeLessThan(1500);
+      add(1000, 4);
+      session.shrink(1);
+      add(1000);
+      await reader.input.reopen(over(1500));
+      expect(reader.input.queued).toBe(1500 + 1000);
+      add(10);
+      expect(await rest(reader, session)).toEqual({ places: range(1500, 4010), dropped: 0, lost: 4 });
+      expect([reader.input.queued, reader.input.dropped, (await session.stats()).dropped]).toEqual([0, 0, 0]);
+    });
+
+    it('reads on as before where the filter is the same, whatever else it reads', async () => {
+      const { session, add } = await play();
+      const reader = inputOf(session);
+      add(2000);
+      session.shrink(0);
+      await reader.input.follow(factsOf({ exit: ['process.pid', 'process.comm'] }));
+      expect(await rest(reader, session)).toEqual({ places: range(0, 2000), dropped: 0, lost: 0 });
+    });
+
+    it('begins where it was attached, though no event was taken yet', async () => {
+      const { session, add } = await play();
+      add(5);
+      const reader = inputOf(session);
+      add(20);
+      await reader.input.follow(over(10));
+      expect(await rest(reader, session)).toEqual({ places: range(10, 25), dropped: 0, lost: 0 });
+    });
+
+    it('tells what the filter before has left out and the session has evicted: the new one may have taken it', async () => {
+      const { session, add } = await play();
+      const reader = inputOf(session, over(1500));
+      add(2000);
+      session.shrink(0);
+      add(10);
+      await reader.input.follow(factsOf());
+      expect(reader.input.dropped).toBe(1500);
+      const read = await rest(reader, session);
+      expect(read).toEqual({ places: range(1500, 2010), dropped: 1500, lost: 0 });
+      expect(reader.input.dropped).toBe(1500);
+    });
+
+    it('keeps it over one after the other, and what was put back', async () => {
+      const { session, add } = await play();
+      const reader = inputOf(session);
+      add(3000);
+      const first = await reader.next();
+      session.shrink(0);
+      if (first) reader.input.putBack([first]);
+      for (const pid of [1, 2, 3]) {
+        await reader.input.reopen(factsOf({ exit: ['process.pid'] }, `process.pid != ${4000 + pid}`));
+        add(100);
+        session.shrink(0);
+      }
+      expect(await rest(reader, session)).toEqual({ places: range(0, 3300), dropped: 0, lost: 0 });
+    });
+
+    it('of a plugin that had failed, tells what the session has evicted meanwhile', async () => {
+      const { session, add } = await play();
+      const reader = inputOf(session);
+      add(2000);
+      const missing = 2000 - (placesOf(await reader.next())?.length ?? 0);
+      await reader.input.close();
+      session.shrink(0);
+      add(5);
+      await reader.input.reopen(factsOf());
+      expect(await rest(reader, session)).toEqual({ places: range(2000, 2005), dropped: missing, lost: 0 });
+      expect(reader.input.dropped).toBe(missing);
+    });
+  });
+
+  it('tells a loss of which it had word without events with the next ones', async () => {
+    const { session, add } = await play();
+    const { input, next } = inputOf(session, factsOf({ exit: ['process.pid'] }, 'process.pid >= 10'));
+    expect(input.next()).toBe(null);
+    add(10, 7);
+    await until('its filter has left them out', () => input.queued === 0);
+    add(5);
+    const part = await next();
+    expect([placesOf(part), part?.gap]).toEqual([range(10, 15), { lost: 7, dropped: 0 }]);
+  });
 });

@@ -1,25 +1,30 @@
 import { messageOf } from '../base/errors.js';
+import { turns } from '../base/turn.js';
 import type { Demand } from '../event/event.js';
 import type { FilterFields } from '../filter/index.js';
 import type { Delivery } from '../record/delivery.js';
 import type { Slice } from '../record/batch-buffer.js';
 import { cursorOf } from '../session/cursor.js';
 import type { Session } from '../session/session.js';
-import type { StreamFilter } from '../session/stream/selection.js';
+import { Selection, type StreamFilter } from '../session/stream/selection.js';
 import type { EventStream } from '../session/stream/stream.js';
 import { whereOf, type PluginFacts } from './definition.js';
 import type { PluginGap } from './protocol.js';
 
 /** Events of one call at most. */
 const CALL_EVENTS = 1024;
+/** Of the events that waited before a reload and the session has evicted, so many bytes are kept: the newest. */
+const KEPT_BYTES = 32 << 20;
 
 /** What one call is given: some events of one batch. */
 export interface Part extends Slice {
   readonly gap: PluginGap;
 }
 
+type Read = Promise<IteratorResult<Delivery, undefined>>;
+
 export interface InputOptions {
-  readonly session: Pick<Session, 'id' | 'spec' | 'subscribe'>;
+  readonly session: Pick<Session, 'id' | 'spec' | 'subscribe' | 'addDemand' | 'oldestSeq' | 'nextSeq'>;
   readonly fields: FilterFields;
   /** From the session's first event that it holds, not from now on. */
   readonly fromStart: boolean;
@@ -30,30 +35,39 @@ export interface InputOptions {
 /** A plugin's events, as parts of a call's size: a reader of the session with a bounded queue like any other. */
 export class PluginInput {
   readonly #options: InputOptions;
-  /** Of the code that it reads for. */
-  #facts: PluginFacts;
   #stream: EventStream;
-  /** Of the newest delivery, or put back; oldest first. */
+  /** Ends what the code demands that it reads for. */
+  #release: () => void;
+  /** Of the newest delivery, kept over a reload, or put back; oldest first. */
   #parts: Part[] = [];
-  #asked = false;
+  /** What is missing behind them. */
+  #gap: PluginGap = null;
+  /** The delivery that it waits for; null for none. */
+  #asked: Read | null = null;
   #ended = false;
+  #isClosed = false;
   #failure: Error | null = null;
   /** Place of the first event that no call was given. */
-  #place: number | null = null;
-  /** By the streams that others have followed. */
-  #droppedBefore = 0;
-  /** When it was closed: what was queued then is dropped unless it is opened again. */
-  #droppedAtEnd: number | null = null;
+  #place: number;
+  /** Dropped before what the stream reads. */
+  #droppedBefore: number;
+  /** Of those dropped, the events that calls were told of. */
+  #told = 0;
 
   constructor(facts: PluginFacts, options: InputOptions) {
+    const { session, fromStart } = options;
     this.#options = options;
-    this.#facts = facts;
-    this.#stream = this.#subscribe(facts, options.fromStart ? 0 : null);
+    this.#place = fromStart ? 0 : session.nextSeq;
+    const from = Math.max(this.#place, session.oldestSeq);
+    this.#droppedBefore = from - this.#place;
+    this.#gap = gapOf(0, this.#droppedBefore);
+    this.#release = session.addDemand(this.#demandOf(facts));
+    this.#stream = this.#subscribe(this.#filterOf(facts), from);
   }
 
   /** Events that wait. */
   get queued(): number {
-    return this.#stream.stats.queued + this.#parts.reduce((sum, { from, to }) => sum + to - from, 0);
+    return this.#stream.stats.queued + countOf(this.#parts);
   }
 
   get dropped(): number {
@@ -74,7 +88,8 @@ export class PluginInput {
   next(): Part | null {
     const part = this.#parts.shift();
     if (part) {
-      if (part.to > part.from) this.#place = part.batch.placeOf(part.to - 1) + 1;
+      this.#place = part.batch.placeOf(part.to - 1) + 1;
+      this.#told += part.gap?.dropped ?? 0;
       return part;
     }
     this.#ask();
@@ -84,54 +99,79 @@ export class PluginInput {
   /** These parts were taken and not read after all: they are the next ones. */
   putBack(parts: readonly Part[]): void {
     this.#parts.unshift(...parts);
+    for (const { gap } of parts) this.#told -= gap?.dropped ?? 0;
     const [next] = this.#parts;
     if (next) this.#place = next.batch.placeOf(next.from);
   }
 
-  /** Reads on for this code: as before where it asks for the same, else as `reopen`. */
+  /** Reads on for this code: as before where it has the same filter, else as `reopen`. */
   async follow(facts: PluginFacts): Promise<void> {
-    const { where, reads } = this.#facts;
-    if (facts.where !== where || JSON.stringify(facts.reads) !== JSON.stringify(reads)) await this.reopen(facts);
+    if (this.#isClosed || (this.#filterOf(facts)?.text ?? null) !== this.#stream.stats.where) return this.reopen(facts);
+    this.#demand(facts);
   }
 
   /**
-   * Reads anew, for this code: from behind the last event that was taken. What was queued, but not taken, is
-   * read again.
+   * Reads anew, for this code: from behind the last event that was taken. What the session holds is read again; what waited and the
+   * session has evicted is kept. Of what is in neither, the next part tells as a gap.
    */
   async reopen(facts: PluginFacts): Promise<void> {
+    const { nextSeq, oldestSeq } = this.#options.session;
     const before = this.#stream;
-    this.#droppedBefore += this.#droppedAtEnd ?? before.stats.dropped;
-    this.#droppedAtEnd = null;
-    this.#facts = facts;
-    this.#stream = this.#subscribe(facts, this.#place);
-    this.#parts = [];
-    this.#asked = false;
+    const asked = this.#asked;
+    const filter = this.#filterOf(facts);
+    const from = Math.min(nextSeq, Math.max(this.#place, oldestSeq));
+    this.#demand(facts);
+    this.#stream = this.#subscribe(filter, from);
+    this.#asked = null;
     this.#ended = false;
-    await before.return();
+    const wasClosed = this.#isClosed;
+    this.#isClosed = false;
+    if (!wasClosed) await this.#drain(before, asked);
+    // Its places are lower: where the session has evicted nothing, there is nothing to keep.
+    const kept = newest(
+      this.#parts.filter(({ batch, from: first }) => batch.placeOf(first) < from),
+      KEPT_BYTES,
+    );
+    const missing = from - this.#place - countOf(kept);
+    this.#droppedBefore = this.#told + missing;
+    const lostBehind = from > this.#place ? (this.#gap?.lost ?? 0) : 0;
+    this.#gap = gapOf(0, missing);
+    this.#parts = [];
+    for (const part of kept) {
+      const { batch, from: first, to } = filter ? await selected(part, filter) : part;
+      const gap = joinedGap(this.#gap, gapOf(part.gap?.lost ?? 0, 0));
+      this.#gap = first < to ? null : gap;
+      if (first < to) this.#parts.push({ batch, from: first, to, gap });
+    }
+    this.#gap = joinedGap(this.#gap, gapOf(lostBehind, 0));
   }
 
-  /** Leaves the session. */
+  /** Leaves the session. What waits is dropped unless it is opened again. */
   async close(): Promise<void> {
-    this.#droppedAtEnd = this.#stream.stats.dropped;
-    await this.#stream.return();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#release();
+    this.#droppedBefore += countOf(this.#parts);
     this.#parts = [];
+    this.#gap = null;
+    await this.#stream.return();
   }
 
   #ask(): void {
     if (this.#asked || this.#ended) return;
-    this.#asked = true;
     const stream = this.#stream;
     const arrived = (take: () => void): void => {
       if (stream !== this.#stream) return; // another has taken its place
-      this.#asked = false;
+      this.#asked = null;
       take();
       this.#options.onArrival();
     };
-    void stream.next().then(
+    this.#asked = stream.next();
+    void this.#asked.then(
       ({ done, value }) =>
         arrived(() => {
           if (done) this.#ended = true;
-          else this.#parts.push(...partsOf(value, CALL_EVENTS));
+          else this.#take(value);
         }),
       (error: unknown) =>
         arrived(() => {
@@ -141,30 +181,86 @@ export class PluginInput {
     );
   }
 
-  #subscribe(facts: PluginFacts, place: number | null): EventStream {
-    const { session, fields } = this.#options;
+  #take({ slices, gap }: Delivery): void {
+    this.#gap = joinedGap(this.#gap, gap);
+    for (const part of partsOf(slices, CALL_EVENTS)) {
+      this.#parts.push({ ...part, gap: this.#gap });
+      this.#gap = null;
+    }
+  }
+
+  /** Ends a stream, and takes what waits in it. */
+  async #drain(stream: EventStream, asked: Read | null): Promise<void> {
+    stream.end();
+    try {
+      for (let read = asked ?? stream.next(); ; read = stream.next()) {
+        const { done, value } = await read;
+        if (done) return;
+        this.#take(value);
+      }
+    } catch {
+      // Why the session ended early, the next stream tells as well.
+    }
+  }
+
+  #demand(facts: PluginFacts): void {
+    const before = this.#release;
+    this.#release = this.#options.session.addDemand(this.#demandOf(facts));
+    before();
+  }
+
+  #demandOf(facts: PluginFacts): Demand {
     const demand: Demand = new Map(Object.entries(facts.reads).map(([tracker, paths]) => [tracker, new Set(paths)]));
-    const filter = whereOf(facts, fields);
-    return session.subscribe({
-      after: place === null ? null : cursorOf(session.id, place),
-      demand: filter ? joined(demand, filter.demand) : demand,
-      where: streamFilter(facts, session, filter),
-      maxDelayMs: 0, // it raises alerts
-    });
+    const filter = whereOf(facts, this.#options.fields);
+    return filter ? joined(demand, filter.demand) : demand;
+  }
+
+  #filterOf(facts: PluginFacts): StreamFilter | null {
+    return streamFilter(facts, this.#options.session, whereOf(facts, this.#options.fields));
+  }
+
+  #subscribe(where: StreamFilter | null, place: number): EventStream {
+    const { session } = this.#options;
+    // It raises alerts: no event waits for others. What it demands is not the stream's: that one may serve other code.
+    return session.subscribe({ after: cursorOf(session.id, place), demand: new Map(), where, maxDelayMs: 0 });
   }
 }
 
-/** What a delivery is to a plugin: calls of a bounded size. What is missing is told with the first. */
-function partsOf({ slices, gap }: Delivery, size: number): Part[] {
-  let missing: PluginGap = gap && { lost: gap.lost, dropped: gap.dropped };
-  const parts: Part[] = [];
-  for (const { batch, from, to } of slices) {
-    for (let start = from; start < to; start += size) {
-      parts.push({ batch, from: start, to: Math.min(to, start + size), gap: missing });
-      missing = null;
-    }
+/** Slices as calls of a bounded size. */
+function* partsOf(slices: readonly Slice[], size: number): Generator<Slice> {
+  for (const { batch, from, to } of slices)
+    for (let start = from; start < to; start += size) yield { batch, from: start, to: Math.min(to, start + size) };
+}
+
+function countOf(slices: readonly Slice[]): number {
+  return slices.reduce((sum, { from, to }) => sum + to - from, 0);
+}
+
+/** The newest of these, of so many bytes. */
+function newest(parts: readonly Part[], bytes: number): readonly Part[] {
+  let left = bytes;
+  const first = parts.findLastIndex(
+    ({ batch, from, to }) => (left -= (batch.byteLength * (to - from)) / batch.count) < 0,
+  );
+  return parts.slice(first + 1);
+}
+
+async function selected(slice: Slice, filter: StreamFilter): Promise<Slice> {
+  const selection = new Selection(slice, filter);
+  if (selection.blocked) await selection.blocked;
+  for (;;) {
+    if (!turns.isOpen) await turns.next('FLOW');
+    const batch = selection.advance();
+    if (batch) return { batch, from: 0, to: batch.count };
   }
-  return parts;
+}
+
+function gapOf(lost: number, dropped: number): PluginGap {
+  return lost || dropped ? { lost, dropped } : null;
+}
+
+function joinedGap(a: PluginGap, b: PluginGap): PluginGap {
+  return gapOf((a?.lost ?? 0) + (b?.lost ?? 0), (a?.dropped ?? 0) + (b?.dropped ?? 0));
 }
 
 /** Which of the session's events are the plugin's: those of its trackers that its `where` takes. Null when all are. */
