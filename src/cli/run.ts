@@ -138,6 +138,7 @@ async function print({ client, id, stop, printer, flags, world }: Printing): Pro
   });
   const { stats } = await stop();
   for (const line of flags.plugin ? await findingsOf(client, id) : []) world.tell(line);
+  for (const line of flags.persist === undefined ? [] : await storedOf(client, id)) world.tell(line);
   world.tell(summary(events, stats.lost, dropped, cause));
 }
 
@@ -157,6 +158,28 @@ async function findingsOf(client: Client, id: string): Promise<readonly string[]
     ({ name, problem, stats: { results, alerts } }) =>
       `plugin ${name}: ${counted(Number(results), 'result')}, ${counted(Number(alerts), 'alert')}${problem === null ? '' : `; ${problem}`}`,
   );
+}
+
+interface Stored {
+  readonly written: string;
+  readonly pending: string;
+  readonly dropped: string;
+  readonly problem: string | null;
+}
+
+/** A line for what the store has of a session, and what it has not and why. */
+async function storedOf(client: Client, id: string): Promise<readonly string[]> {
+  const { session } = await client.query<{ session: { persistence: Stored | null } | null }>(
+    'query Stored($id: ID!) { session(id: $id) { persistence { written pending dropped problem } } }',
+    { id },
+  );
+  if (!session?.persistence) return [];
+  const { written, pending, dropped, problem } = session.persistence;
+  const missing = [
+    ...(pending === '0' ? [] : [`${pending} not yet`]),
+    ...(dropped === '0' ? [] : [`${dropped} dropped`]),
+  ].map((text) => `, ${text}`);
+  return [`stored: ${counted(Number(written), 'event')}${missing.join('')}${problem === null ? '' : `; ${problem}`}`];
 }
 
 function summary(events: number, lost: string, dropped: bigint, cause: StopCause): string {

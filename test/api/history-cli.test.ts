@@ -6,6 +6,7 @@ import { nobody } from '../support/program.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
 import { createFixture, createServer, post } from './support.js';
+import { exits } from './updating.js';
 
 // `eunomia history`, of a session with 250 events of `exit`, one each nanosecond, before which some were lost.
 
@@ -121,33 +122,52 @@ it.each([
   });
 });
 
-it('what run --persist has printed is there afterwards; without the flag nothing is', async () => {
+it('what run --persist has printed is stored, and it says how much; without the flag nothing is', async () => {
   const { path, remove } = await temporaryDirectory();
-  const { services, kernel } = await createFixture({ dataDirectory: path });
+  const fixture = await createFixture({ dataDirectory: path });
+  const { services } = fixture;
   const server = await createServer(services);
-  closing.push(remove, () => server.close());
+  closing.push(
+    remove,
+    () => Promise.all([...services.stores.values()].map((each) => each.close())),
+    () => services.manager.close(),
+    () => server.close(),
+  );
   ({ url } = server);
-  const ran = async (...flags: readonly string[]): Promise<string> => {
-    const ending = new AbortController();
+  let next = 0;
+  const ran = async (...flags: readonly string[]) => {
     let begun = false;
     const { code, told, out } = await eunomia(['run', 'exit', '-f', 'bootNs', '-o', 'csv', '-n', '5', ...flags], {
-      signal: ending.signal,
       heard: (text) => {
         if (begun || !text.includes('tracing')) return;
         begun = true;
-        setTimeout(() => kernel.emit(5), 50);
+        exits(fixture, next, 5);
+        next += 5;
       },
     });
-    expect({ code, told, out: numbersOf(out).length }).toEqual({ code: 0, told, out: 5 });
-    return /session (\w+):/.exec(told)?.[1] ?? '';
+    expect(code).toBe(0);
+    return { id: /session (\w+):/.exec(told)?.[1] ?? '', told, printed: numbersOf(out) };
   };
   const kept = await ran('--persist');
+  expect(kept).toMatchObject({
+    printed: [0, 1, 2, 3, 4],
+    told: expect.stringContaining('\nstored: 5 events\n') as string,
+  });
   const removed = await ran();
+  expect(removed).toMatchObject({
+    printed: [5, 6, 7, 8, 9],
+    told: expect.not.stringContaining('stored') as string,
+  });
   const { out } = await eunomia(['sessions']);
-  expect(out).toMatch(new RegExp(`^${kept} .*stopped +exit`, 'm'));
-  expect(out).not.toContain(removed);
-  const { json } = await post(url, { query: `{ session(id: "${kept}") { persistence { state } } }` });
-  expect(json).toEqual({ data: { session: { persistence: { state: expect.any(String) as string } } } });
+  expect(out).toMatch(new RegExp(`^${kept.id} .*stopped +exit`, 'm'));
+  expect(out).not.toContain(removed.id);
+  const { json } = await post(url, {
+    query: `{ session(id: "${kept.id}") { persistence { state written pending dropped problem } } }`,
+  });
+  const persistence = { state: 'DONE', written: '5', pending: '0', dropped: '0', problem: null };
+  expect(json).toEqual({ data: { session: { persistence } } });
+  const stored = await history('--from', '2026-01-31T00:00:00Z', '-f', 'bootNs', '-o', 'csv');
+  expect(numbersOf(stored.out)).toEqual(kept.printed);
 });
 
 it.each([
