@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { createPrivate, readPrivate } from '../base/file.js';
+import { homeDirectory } from '../base/user.js';
 
 /**
  * The token of a server that was given none: made at its first start, kept in a file that only its owner can read, and sent
@@ -17,16 +17,7 @@ const MOST_BYTES = 100;
 /** By the Filesystem Hierarchy Standard for root, by the XDG base directories for others. */
 export function defaultDataDirectory(): string {
   if (process.getuid?.() === 0) return '/var/lib/eunomia';
-  return join(process.env['XDG_STATE_HOME'] || join(home(), '.local/state'), 'eunomia');
-}
-
-/** A user of a systemd unit (DynamicUser) may have none, and is in no list of users. */
-function home(): string {
-  try {
-    return homedir();
-  } catch {
-    return '/';
-  }
+  return join(process.env['XDG_STATE_HOME'] || join(homeDirectory(), '.local/state'), 'eunomia');
 }
 
 /** Where the token of a server with this data directory may be, the likeliest first. */

@@ -5,7 +5,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { serveHttp } from './http.js';
+import { hostOf, hostsOf, serveHttp } from './http.js';
 import type { Tool } from './tool.js';
 
 const SILENT_MS = 100;
@@ -70,4 +70,19 @@ it.each([
   const [data] = (await once(socket, 'data')) as [Buffer];
   expect(String(data)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
   socket.destroy();
+});
+
+it.each([
+  [80, 'localhost', true],
+  [80, 'LOCALHOST:80', true],
+  [80, '[::1]', true],
+  [80, 'gateway.example', true],
+  [80, 'localhost:8080', false],
+  [80, 'evil.example', false],
+  [8080, 'localhost:8080', true],
+  [8080, 'localhost', false],
+  [8080, 'localhost:80', false],
+  [180, 'localhost:180', true],
+])('on port %d, the header Host %s is that of the server: %s', (port, host, isOwn) => {
+  expect(hostsOf('gateway.example', port).has(hostOf(host))).toBe(isOwn);
 });

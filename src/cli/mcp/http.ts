@@ -67,10 +67,10 @@ export async function serveHttp(address: Address, serving: HttpServing, silentMs
     if (!sessions.isWaiting(socket)) socket.destroy();
   });
   const { port } = await listen(http, address);
-  const names = ['localhost', '127.0.0.1', '[::1]', address.host.includes(':') ? `[${address.host}]` : address.host];
-  hosts = new Set(names.map((name) => hostOf(`${name}:${port}`)));
+  const name = address.host.includes(':') ? `[${address.host}]` : address.host;
+  hosts = hostsOf(name, port);
   const sweep = setInterval(() => sessions.endIdle(), SWEEP_MS);
-  serving.ready(`http://${names[3]}:${port}${PATH}`);
+  serving.ready(`http://${name}:${port}${PATH}`);
   await new Promise<void>((resolve) => {
     serving.signal.addEventListener('abort', () => resolve());
     if (serving.signal.aborted) resolve();
@@ -90,8 +90,13 @@ function listen(http: Server, { host, port }: Address): Promise<AddressInfo> {
   });
 }
 
-/** A name and a port as a client writes them: in lower case, without HTTP's own port. */
-function hostOf(text: string): string {
+/** What the header Host may be where a server listens at this name. */
+export function hostsOf(name: string, port: number): ReadonlySet<string> {
+  return new Set(['localhost', '127.0.0.1', '[::1]', name].map((each) => hostOf(`${each}:${port}`)));
+}
+
+/** A name and a port to be compared: in lower case, without HTTP's own port, which clients leave out. */
+export function hostOf(text: string): string {
   return text.toLowerCase().replace(/:80$/, '');
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ContainerRegistry } from '../registry.js';
-import { endpoints, parseEndpoint, type Endpoint } from './endpoint.js';
+import { dockerOptions, endpoints, parseEndpoint, type Endpoint } from './endpoint.js';
 import { Engine } from './engine.js';
 import type { SourceSink } from '../source.js';
 
@@ -49,6 +49,12 @@ it.each([
     ...expected,
     sshOptions: { agent: process.env['SSH_AUTH_SOCK'] },
   });
+});
+
+it('over SSH needs a user where that of this process has no name', () => {
+  expect(dockerOptions('ssh://me@h', null)).toMatchObject({ username: 'me' });
+  expect(dockerOptions('/run/docker.sock', null)).toMatchObject({ socketPath: '/run/docker.sock' });
+  expect(() => dockerOptions('ssh://h', null)).toThrow('ssh://USER@h');
 });
 
 const nothing = (): undefined => undefined;

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
 import { invalid } from '../../base/errors.js';
+import { userName } from '../../base/user.js';
 
 // Of root's engines only: what a user's own engine says of containers is believed only where the administrator names it.
 const SOCKETS = ['/var/run/docker.sock', '/run/podman/podman.sock'];
@@ -41,15 +41,20 @@ function endpointsOf(sockets: readonly string[]): Endpoint[] {
 
 export const endpointForms = "a socket's path, unix:///…, tcp://host:port or ssh://host";
 
-/** Throws EunomiaError BAD_USER_INPUT when the endpoint is no address. */
-export function dockerOptions(endpoint: string): Docker.DockerOptions {
-  const options = parseEndpoint(endpoint);
-  if (options) return options;
-  throw invalid('--engine', `${JSON.stringify(endpoint)} is no engine's address; give ${endpointForms}`);
+/** Throws EunomiaError BAD_USER_INPUT when the endpoint is no address, or one over SSH without a user. */
+export function dockerOptions(endpoint: string, self = userName()): Docker.DockerOptions {
+  const options = parseEndpoint(endpoint, self);
+  if (!options) throw invalid('--engine', `${JSON.stringify(endpoint)} is no engine's address; give ${endpointForms}`);
+  if (options.protocol === 'ssh' && !options.username)
+    throw invalid(
+      '--engine',
+      `${endpoint}: the user of this process has no name; name one: ssh://USER@${options.host}`,
+    );
+  return options;
 }
 
-/** Null when the endpoint is no address. */
-export function parseEndpoint(endpoint: string): Docker.DockerOptions | null {
+/** Null when the endpoint is no address. `self`: the user of an address over SSH that names none. */
+export function parseEndpoint(endpoint: string, self = userName()): Docker.DockerOptions | null {
   const path = endpoint.startsWith('/') ? endpoint : endpoint.replace(/^unix:\/\//, '');
   // `host` wins over a socket inside dockerode, and its defaults come from DOCKER_HOST: unset it.
   if (path.startsWith('/')) return { socketPath: path, host: undefined, protocol: 'http' };
@@ -59,12 +64,11 @@ export function parseEndpoint(endpoint: string): Docker.DockerOptions | null {
   if (url === null || url.hostname === '' || !schemes.includes(url.protocol)) return null;
   const { hostname, port, protocol } = url;
   if (protocol === 'ssh:') {
-    const username = decodeURIComponent(url.username) || userInfo().username;
     return {
       protocol: 'ssh',
       host: hostname,
       port: port || 22,
-      username,
+      username: decodeURIComponent(url.username) || (self ?? ''),
       sshOptions: { agent: process.env['SSH_AUTH_SOCK'] },
     };
   }
