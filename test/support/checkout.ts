@@ -23,7 +23,7 @@ export async function copyCheckout(to: string): Promise<void> {
     await cp(join(root, folder), join(to, folder), { recursive: true });
   await cp(join(root, '.cache'), join(to, '.cache'), {
     recursive: true,
-    filter: (path) => !/\.cache\/(?:test-programs|clients)$/.test(path), // other tests write there
+    filter: (path) => !/\.cache\/(?:test-programs|test-images|clients)$/.test(path), // other tests write there
   });
   await symlink(join(root, 'node_modules'), join(to, 'node_modules'));
 }
