@@ -8,15 +8,15 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { hostOf, hostsOf, serveHttp } from './http.js';
 import type { Tool } from './tool.js';
 
-const SILENT_MS = 100;
-/** Many times as long as a connection may be silent. */
+const SILENT_MS = 1_000;
+/** Longer than a connection may be silent. */
 const slow: Tool = {
   name: 'slow',
   description: 'A tool that takes its time.',
   inputSchema: { type: 'object', properties: {}, required: [], additionalProperties: false },
   changes: false,
   async call() {
-    await sleep(20 * SILENT_MS);
+    await sleep(3 * SILENT_MS);
     return { text: 'done', isError: false };
   },
 };
