@@ -185,7 +185,7 @@ async function ran(line: string, cwd: string): Promise<Ran> {
   const signal = (name: NodeJS.Signals): void => {
     if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, name);
   };
-  const late = setTimeout(() => signal('SIGKILL'), 60_000);
+  const late = setTimeout(() => signal('SIGKILL'), 300_000);
   const isEndless = ENDLESS.test(line.replace(/ # .*/, ''));
   if (isEndless) {
     await Promise.race([ended, until('a first line', () => out !== '')]);

@@ -20,7 +20,7 @@ export async function untilHolds<T>(
   what: string,
   look: () => T | Promise<T>,
   holds: (value: T) => boolean,
-  limitMs = 30_000,
+  limitMs = 120_000,
 ): Promise<T> {
   for (const deadline = performance.now() + limitMs; ; await sleep(10)) {
     const value = await look();
