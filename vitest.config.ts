@@ -48,6 +48,7 @@ const beside = [
   'influx3-client',
   'mcp',
   'new-tracker',
+  'operate',
   'other-origin',
   'package',
   'pages',

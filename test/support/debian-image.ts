@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { makeDebian } from './debian.js';
 import type { TestDocker } from './docker.js';
-import { makeDebian } from './image.js';
 import { scratch } from './workload.js';
 
 const exec = promisify(execFile);
