@@ -13,7 +13,8 @@ const one = { authorization: 'Bearer one-secret' };
 
 beforeEach(async () => {
   fixture = await createFixture({
-    limits: { cost: 100_000_000 },
+    // On a busy machine the first ones would be disconnected before the last one is refused.
+    limits: { cost: 100_000_000, stalledMs: 600_000 },
     tokens: [
       { role: 'operator', secret: 'one-secret' },
       { role: 'viewer', secret: 'another-secret' },
