@@ -363,8 +363,8 @@ describe('eunomia serve', () => {
     expect(programsOf(server)).toBeGreaterThan(0);
     server.child.kill(signal);
     expect(await server.ends()).toBe(0);
-    // Who may use it, and nothing else.
-    expect(server.told).toMatch(/^operators: [^\n]*\n$/);
+    // Who may use it and where its data is, and nothing else.
+    expect(server.told).toMatch(/^operators: [^\n]*\nno data directory: [^\n]*\n$/);
     await command.ends();
   });
 
