@@ -90,7 +90,7 @@ export class Source {
     const { filter, sets = NO_SETS } = spec;
     const opened: KernelObject[] = [];
     let ring: Ring | null = null;
-    let dispatch: Dispatch | null = null;
+    let dispatching: Promise<Dispatch> | null = null;
     try {
       const session = await loadOptional(sessionSpec, (object) => {
         object.setMaxEntries(RING, spec.ringBytes);
@@ -102,23 +102,22 @@ export class Source {
 
       // Side by side, and the ring is mapped meanwhile. All are waited for: what still loads cannot be closed.
       const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
-      const dispatching = Dispatch.load(spec.objects);
+      dispatching = Dispatch.load(spec.objects);
       try {
         ring = new Ring(session.mapFd(RING), spec.ringBytes);
       } finally {
         await Promise.allSettled(loading);
-        dispatch = await dispatching;
       }
-      const dispatcher = await dispatching;
+      const dispatch = await dispatching;
       const objects = await Promise.all(loading);
       for (const [index, object] of objects.entries())
-        object.placeBy((program, fd) => dispatcher.place(index, program, fd));
-      const source = new Source(session, objects, dispatcher, ring, spec.objects);
+        object.placeBy((program, fd) => dispatch.place(index, program, fd));
+      const source = new Source(session, objects, dispatch, ring, spec.objects);
       for (const [index, { capture }] of spec.objects.entries()) source.#store(index, CAPTURE, capture);
       // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
-      await dispatcher.attach();
+      await dispatch.attach();
       for (const [index, object] of objects.entries()) {
         const later = new Set([
           FOLLOW_FORK,
@@ -133,7 +132,7 @@ export class Source {
     } catch (error) {
       ring?.close();
       for (const object of opened.reverse()) await object.close();
-      await dispatch?.close();
+      await (await dispatching)?.close();
       throw error;
     }
   }

@@ -24,12 +24,11 @@ export function watchedCalls(
   return { eu_calls: values };
 }
 
-/** What i386's socketcall does, by the number of its first argument (include/uapi/linux/net.h). */
-const SUBCALLS: Readonly<Record<string, number>> = {
-  ...{ socket: 1, bind: 2, connect: 3, listen: 4, accept: 5, getsockname: 6, getpeername: 7, socketpair: 8, send: 9 },
-  ...{ recv: 10, sendto: 11, recvfrom: 12, shutdown: 13, setsockopt: 14, getsockopt: 15, sendmsg: 16, recvmsg: 17 },
-  ...{ accept4: 18, recvmmsg: 19, sendmmsg: 20 },
-};
+/** What i386's socketcall does, by the number of its first argument, from 1 on (include/uapi/linux/net.h). */
+const SUBCALLS =
+  'socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt getsockopt ' +
+  'sendmsg recvmsg accept4 recvmmsg sendmmsg';
+const subcalls = SUBCALLS.split(' ');
 const SOCKETCALL = 'socketcall';
 
 /**
@@ -49,13 +48,13 @@ export function watchedSlots({ eu_calls: values }: Readonly<Record<string, unkno
   const slots = [...values.keys()].filter((slot) => values[slot]);
   const multiplexers = compatCalls(SOCKETCALL).map((nr) => NATIVE + nr);
   if (!multiplexers.some((slot) => values[slot])) return slots;
-  const within = Object.keys(SUBCALLS).filter((name) => nativeCalls(name).some((nr) => values[nr]));
+  const within = subcalls.filter((name) => nativeCalls(name).some((nr) => values[nr]));
   return [...slots.filter((slot) => !multiplexers.includes(slot)), ...within.flatMap((name) => subcallSlots(name))];
 }
 
 function subcallSlots(name: string): readonly number[] {
-  const subcall = SUBCALLS[name];
-  return subcall === undefined ? [] : [NATIVE + COMPAT + subcall];
+  const at = subcalls.indexOf(name);
+  return at < 0 ? [] : [NATIVE + COMPAT + at + 1];
 }
 
 function known(name: string): string {
