@@ -15,31 +15,22 @@ import {
 import { Combined, combinedBy } from './combined.js';
 import { Counts, type AlertCount } from './counts.js';
 import { evidenceText, type EventsAfter } from './evidence.js';
+import { Happenings, type Happening } from './happenings.js';
 import { Journal } from './journal.js';
 import { ChangeReader, AlertReader } from './reader.js';
 import { alertRecord, headRecord, type AlertRecord } from './record.js';
 import { isActive, type Silence, type SilenceMatch } from './silence.js';
 import { SilenceBook } from './silence-book.js';
+import { bytesOf, bytesOfChange } from './size.js';
 
 export { severities, type Alert, type NewAlert, type Severity } from './alert.js';
 
 const MAX_ALERTS = 10_000;
 /** About what these may take, their evidence above all. */
 const MAX_BYTES = 64 << 20;
-/** Of an alert without its texts. */
-const ALERT_BYTES = 1024;
-const CHANGE_BYTES = 128;
 const SAME_MS = 300_000;
 /** How often it is told and written that alerts were raised again. */
 const COUNT_MS = 1000;
-const MAX_PLACES = 100;
-
-/** What happened to an alert: it was raised (no change), or somebody changed it. */
-export interface Happening {
-  readonly revision: number;
-  readonly alert: Alert;
-  readonly change: AlertChange | null;
-}
 
 export interface AlertBookOptions {
   /**
@@ -61,10 +52,10 @@ export class AlertBook {
   #bytes = 0;
   #nextSeq = 0;
   #nextRevision = 0;
-  readonly #combined = new Combined(({ id }) => this.#byId.has(id));
-  #happenings: Happening[] = [];
+  readonly #isKept = ({ id }: Alert): boolean => this.#byId.has(id);
+  readonly #combined = new Combined(this.#isKept);
+  readonly #happenings = new Happenings();
   readonly #silences = new SilenceBook();
-  readonly #places = new Map<string, number>();
   readonly #readers = new Set<AlertReader>();
   readonly #changeReaders = new Set<ChangeReader>();
   readonly #watchers = new Set<() => void>();
@@ -177,7 +168,7 @@ export class AlertBook {
     alert.history = [...alert.history, change];
     if (action !== 'COMMENTED' && action !== 'ACTED') alert.state = stateAfter[action];
     this.#combined.changed(alert);
-    this.#happenings.push({ revision: change.revision, alert, change });
+    this.#happenings.add({ revision: change.revision, alert, change });
     this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
     this.#changed(alert);
     this.#grow(alert, change);
@@ -273,17 +264,7 @@ export class AlertBook {
 
   /** What happened first behind a revision; null when nothing did. What was forgotten is left out. */
   after(revision: number): Happening | null {
-    let low = 0;
-    for (let high = this.#happenings.length; low < high;) {
-      const middle = (low + high) >> 1;
-      if ((this.#happenings[middle]?.revision ?? 0) <= revision) low = middle + 1;
-      else high = middle;
-    }
-    for (; low < this.#happenings.length; low++) {
-      const happening = this.#happenings[low];
-      if (happening && this.#byId.has(happening.alert.id)) return happening;
-    }
-    return null;
+    return this.#happenings.after(revision, this.#isKept);
   }
 
   /** The revision of what happened last; -1 before anything has. */
@@ -299,13 +280,17 @@ export class AlertBook {
 
   /** Up to which revision a receiver was told; null for one that never was. */
   placeOf(receiver: string): number | null {
-    return this.#places.get(receiver) ?? null;
+    return this.#happenings.places.get(receiver) ?? null;
   }
 
   /** It is in the journal when it resolves, unless that cannot be written. */
   async setPlace(receiver: string, revision: number): Promise<void> {
-    this.#keepPlace(receiver, revision);
-    this.#journal?.append(() => ({ kind: 'place', receiver, revision: this.#places.get(receiver) ?? revision }));
+    this.#happenings.setPlace(receiver, revision);
+    this.#journal?.append(() => ({
+      kind: 'place',
+      receiver,
+      revision: this.#happenings.places.get(receiver) ?? revision,
+    }));
     await this.written();
   }
 
@@ -370,12 +355,12 @@ export class AlertBook {
     this.#alerts.push(alert);
     this.#byId.set(alert.id, alert);
     this.#bytes += bytesOf(alert);
-    this.#happenings.push({ revision: alert.revision, alert, change: null });
+    this.#happenings.add({ revision: alert.revision, alert, change: null });
     this.#bound();
     if (this.#first < MAX_ALERTS / 10) return;
     this.#alerts = this.#alerts.slice(this.#first);
     this.#first = 0;
-    this.#happenings = this.#happenings.filter(({ alert: { id } }) => this.#byId.has(id));
+    this.#happenings.retain(this.#isKept);
   }
 
   /** Counts a change of an alert that may be forgotten. */
@@ -421,14 +406,6 @@ export class AlertBook {
     this.#counted.clear();
   }
 
-  /** Those that were set last are kept. */
-  #keepPlace(receiver: string, revision: number): void {
-    this.#places.delete(receiver);
-    this.#places.set(receiver, revision);
-    const [oldest] = this.#places.keys();
-    if (oldest !== undefined && this.#places.size > MAX_PLACES) this.#places.delete(oldest);
-  }
-
   async #keepSilence(silence: Silence): Promise<void> {
     this.#silences.set(silence);
     this.#journal?.append(() => ({ kind: 'silence', silence }));
@@ -448,7 +425,7 @@ export class AlertBook {
         const silencedBy = alert.silencedBy && (this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy);
         const read: Alert = { ...alert, silencedBy, missedBefore: 0 };
         this.#keep(read);
-        for (const change of read.history) this.#happenings.push({ revision: change.revision, alert: read, change });
+        for (const change of read.history) this.#happenings.add({ revision: change.revision, alert: read, change });
         this.#nextSeq = Math.max(this.#nextSeq, alert.seq + 1);
         this.#nextRevision = Math.max(this.#nextRevision, alert.revision + 1);
         break;
@@ -467,7 +444,7 @@ export class AlertBook {
         if (!alert || (alert.history.at(-1)?.revision ?? -1) >= change.revision) break;
         alert.history = [...alert.history, change];
         alert.state = state;
-        this.#happenings.push({ revision: change.revision, alert, change });
+        this.#happenings.add({ revision: change.revision, alert, change });
         this.#grow(alert, change);
         break;
       }
@@ -484,14 +461,14 @@ export class AlertBook {
       case 'whole':
         break;
       case 'place':
-        this.#keepPlace(record.receiver, record.revision);
+        this.#happenings.setPlace(record.receiver, record.revision);
         this.#nextRevision = Math.max(this.#nextRevision, record.revision + 1);
     }
   }
 
   /** To be called when the journal is read. */
   #settle(): void {
-    this.#happenings.sort((a, b) => a.revision - b.revision);
+    this.#happenings.sort();
     for (const alert of this.newest())
       if (alert.after?.isGathering)
         alert.after = { ...alert.after, isGathering: false, problem: 'the server ended before they were gathered' };
@@ -512,25 +489,13 @@ export class AlertBook {
   /** All that a journal has to tell. What happens while it is read comes behind it. */
   *#records(): Generator<AlertRecord, void> {
     // Before anything else can happen: nobody was told of what the file does not have.
-    const places = [...this.#places];
+    const places = [...this.#happenings.places];
     yield headRecord(this.#nextSeq, this.#nextRevision);
     for (const [receiver, revision] of places) yield { kind: 'place', receiver, revision };
     for (const silence of this.#silences.all()) yield { kind: 'silence', silence };
     const alerts = this.#alerts.slice(this.#first);
     for (const alert of alerts) if (this.#byId.has(alert.id)) yield alertRecord(alert);
   }
-}
-
-function bytesOf({ title, message, evidence, after, key, tags, attack, history }: Alert): number {
-  const texts = [title, message, evidence ?? '', after?.events ?? '', key ?? '', ...tags, ...attack];
-  return (
-    texts.reduce((sum, text) => sum + text.length, ALERT_BYTES) +
-    history.reduce((sum, change) => sum + bytesOfChange(change), 0)
-  );
-}
-
-function bytesOfChange({ by, comment }: AlertChange): number {
-  return CHANGE_BYTES + by.length + (comment?.length ?? 0);
 }
 
 function madeBy<Made>(make: () => Made | null): Made | null {

@@ -1,5 +1,5 @@
 import type { Alert, AlertChange, Severity } from '../alerts/alert.js';
-import type { Happening } from '../alerts/book.js';
+import type { Happening } from '../alerts/happenings.js';
 import { evidenceOf } from '../alerts/evidence.js';
 import type { NodeFacts } from '../event/node.js';
 import { textOfMs } from '../event/clock.js';

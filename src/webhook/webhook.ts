@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AlertBook, Happening } from '../alerts/book.js';
+import type { AlertBook } from '../alerts/book.js';
+import type { Happening } from '../alerts/happenings.js';
 import { severities } from '../alerts/alert.js';
 import { Backoff } from '../base/backoff.js';
 import type { Log } from '../base/log.js';
