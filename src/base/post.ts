@@ -3,6 +3,7 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { finished } from 'node:stream/promises';
 import { responseTo } from './response.js';
 import { retryAfterMs } from './retry-after.js';
+import { timeoutSignal } from './timeout.js';
 
 /** What a receiver said of a request. */
 export type PostResult =
@@ -64,7 +65,7 @@ export class Poster {
       const request = this.#send(url, {
         method: 'POST',
         agent: this.#agent,
-        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]),
+        signal: AbortSignal.any([this.#closing.signal, timeoutSignal(timeoutMs)]),
         headers: { ...headers, 'content-length': body.length },
       });
       request.end(body);
@@ -126,7 +127,7 @@ async function drop(response: IncomingMessage): Promise<void> {
   response.on('data', (part: Buffer) => {
     if ((bytes += part.length) > DROP_BYTES) response.destroy();
   });
-  await finished(response, { signal: AbortSignal.timeout(DROP_MS) }).catch(() => undefined);
+  await finished(response, { signal: timeoutSignal(DROP_MS) }).catch(() => undefined);
   response.destroy();
 }
 

@@ -1,6 +1,7 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { textOfBytes } from '../base/bytes.js';
 import { KernelError } from '../base/errors.js';
+import { timeoutSignal } from '../base/timeout.js';
 import type { Work } from '../base/turn.js';
 import type { Row } from './rows.js';
 
@@ -145,7 +146,7 @@ export async function readMountInfo(
     const alive = tried.filter(({ root }) => root !== null);
     for (const { row } of [...alive.filter(({ root }) => root === '/'), ...alive.filter(({ root }) => root !== '/')]) {
       const { pid } = row.process;
-      const late = AbortSignal.timeout(mostMs);
+      const late = timeoutSignal(mostMs);
       const either = signal ? AbortSignal.any([signal, late]) : late;
       const text = await readFile(`/proc/${pid}/mountinfo`, { signal: either }).catch(goneOf(pid));
       signal?.throwIfAborted();

@@ -6,6 +6,7 @@ import { Transform } from 'node:stream';
 import type Docker from 'dockerode';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
+import { timeoutSignal } from '../../base/timeout.js';
 import type { Rights } from '../../event/advice.js';
 import { copyConfig, type CopyMount } from './copy-config.js';
 import { Copy, type Requests } from './copy.js';
@@ -352,7 +353,7 @@ export class Rehearsal {
   }
 
   async #told<Value>(what: string, request: (signal: AbortSignal) => Promise<Value>, ms = REQUEST_MS): Promise<Value> {
-    const late = AbortSignal.timeout(ms);
+    const late = timeoutSignal(ms);
     const ended = AbortSignal.any([late, this.#signal]);
     try {
       const value = await request(ended);
@@ -397,7 +398,7 @@ const kinds = [
 
 /** What cannot be removed keeps nothing else from being removed. */
 async function removeAll(docker: Docker, condemned: (labels: Labels) => boolean, log: Log): Promise<boolean> {
-  const signal = AbortSignal.timeout(REMOVE_MS);
+  const signal = timeoutSignal(REMOVE_MS);
   let left = false;
   const attempt = async (path: string, work: () => Promise<void>): Promise<void> =>
     work().catch((error: unknown) => {

@@ -3,6 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
 import { responseTo } from '../../base/response.js';
+import { timeoutSignal } from '../../base/timeout.js';
 import type { CheckResult } from '../../event/advice.js';
 import type { Copy, CopyState } from '../../inventory/docker/copy.js';
 import { inRange } from '../check.js';
@@ -73,7 +74,7 @@ function probeCheck(text: string): Check {
       const address = await copy.address();
       if (address === null) return { passed: false, output: 'the copy has no address' };
       try {
-        return await ask(url, address, AbortSignal.any([AbortSignal.timeout(ms), signal]));
+        return await ask(url, address, AbortSignal.any([timeoutSignal(ms), signal]));
       } catch (error) {
         signal.throwIfAborted();
         const why =

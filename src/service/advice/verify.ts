@@ -6,6 +6,7 @@ import { refusalKey } from '../../analysis/advice/refusal.js';
 import { permitPrivileges, widen, type Missing, type Widened } from '../../analysis/advice/widen.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
+import { timeoutSignal } from '../../base/timeout.js';
 import type {
   CheckResult,
   OutsideAttempt,
@@ -179,7 +180,7 @@ export class Verifications {
         `no engine is connected that could make a copy of ${name ?? id.slice(0, 12)}: ${engine?.error ?? 'none has told of it'}`,
       );
     const abort = new AbortController();
-    const late = AbortSignal.timeout(LIMIT_MS);
+    const late = timeoutSignal(LIMIT_MS);
     const signal = AbortSignal.any([caller.signal, abort.signal, late]);
     const { Rehearsal } = await import('../../inventory/docker/rehearsal.js');
     const { endpoint: host, kind } = engine;

@@ -1,3 +1,4 @@
+import { timeoutSignal } from '../../base/timeout.js';
 import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
@@ -93,7 +94,7 @@ export class ConnectingClient implements InfluxClient {
     await (await this.#need()).forget(session);
   }
 
-  async #need(signal = AbortSignal.timeout(5000)): Promise<InfluxClient> {
+  async #need(signal = timeoutSignal(5000)): Promise<InfluxClient> {
     if (this.#client) return this.#client;
     const { version, product } = await detect(this.#options, signal);
     return (this.#client = clientOf(this.#options, version, product));

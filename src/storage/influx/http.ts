@@ -3,6 +3,7 @@ import https from 'node:https';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { responseTo } from '../../base/response.js';
+import { timeoutSignal } from '../../base/timeout.js';
 import { GZIP_BYTES, QUERY_TIMEOUT_MS, type InfluxOptions } from './client.js';
 
 /** Of a response. Far above what the largest page takes; a database that sends more is none. */
@@ -65,7 +66,7 @@ export class InfluxHttp {
     { method, body = '', headers, signal, errorBytes = MAX_ERROR_BYTES }: HttpRequest,
     read: (reply: HttpReply) => Promise<Result>,
   ): Promise<Result> {
-    const timeout = AbortSignal.timeout(this.#timeoutMs);
+    const timeout = timeoutSignal(this.#timeoutMs);
     const ends = signal ? AbortSignal.any([signal, timeout]) : timeout;
     let response: http.IncomingMessage | null = null;
     try {

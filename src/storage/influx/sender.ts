@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
+import { timeoutSignal } from '../../base/timeout.js';
 import { failureOf, type Failure } from './failure.js';
 import { Lag } from '../lag.js';
 import { refuse, type Lot, type Shares } from './lot.js';
@@ -288,7 +289,7 @@ export class Sender {
 
   async #attempt({ payload }: SpoolRecord): Promise<Failure | null> {
     const { writer, timeoutMs } = this.#options;
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]);
+    const signal = AbortSignal.any([this.#closing.signal, timeoutSignal(timeoutMs)]);
     try {
       if (!this.#ensured) await writer.ensure(signal);
       this.#ensured = true;
