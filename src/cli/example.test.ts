@@ -22,6 +22,8 @@ it.each(Object.entries(examples))('the examples of %s are of that command, with 
     const known = [command, own, command && below(command, 'list')].flatMap((each) => each?.options ?? []);
     for (const flag of words.filter((word) => word.startsWith('-')))
       expect([flag, known.some(({ long, short }) => flag === long || flag === short)]).toEqual([flag, true]);
+    const needed = (own ?? command)?.options.filter(({ mandatory }) => mandatory) ?? [];
+    for (const { long } of needed) expect(words).toContain(long);
   }
 });
 

@@ -25,7 +25,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   alerts: [
     'eunomia alerts --follow',
     'eunomia alerts show ALERT',
-    "eunomia alerts silence --rule 'terminal-*' --for 1h",
+    "eunomia alerts silence --rule 'terminal-*' --for 1h --reason 'an upgrade'",
   ],
   export: ['eunomia export SESSION -o trace.ndjson', "eunomia export --from 24h -c 'web-*' -o web.parquet"],
   report: ['eunomia report web --for 30s', 'eunomia report web --since 24h'],
