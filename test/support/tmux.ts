@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,22 +37,23 @@ export async function capture(command: string, columns: number, env: NodeJS.Proc
     const { PATH, HOME } = process.env;
     return (await exec('tmux', whole, { env: { PATH, HOME, LC_ALL: 'C.UTF-8', ...env }, maxBuffer: 16 << 20 })).stdout;
   };
+  // The terminal answers where its cursor is when it has taken all that was written before.
+  const asking = `IFS='[;' read -rsd R -p $'\\e[6n' _ _ column < /dev/tty; echo "$column" > cursor.part; mv cursor.part cursor`;
+  const script = join(folder, 'script');
+  await writeFile(script, `(${command}\n)\ncd ${folder}; ${asking}\n`);
   try {
-    await tmux('new-session', '-d', '-x', String(columns), '-y', '50', command);
-    const state = (): Promise<string> =>
-      tmux('display-message', '-p', '#{pane_dead} #{history_size} #{cursor_y} #{cursor_x}');
-    // What a program has written last may be read after its end.
-    for (let before = ''; ; await sleep(100)) {
-      const now = await state();
-      if (now.startsWith('1') && now === before) break;
-      before = now;
+    await tmux('new-session', '-d', '-x', String(columns), '-y', '50', `bash ${script}`);
+    let column = '';
+    while (!column) {
+      column = await readFile(join(folder, 'cursor'), 'utf8').catch(() => '');
+      if (!column) await sleep(50);
     }
     const shown = async (...flags: string[]): Promise<readonly string[]> =>
       (await tmux('capture-pane', '-p', '-S', '-', ...flags)).trimEnd().split(/ *\n/);
     return {
       lines: await shown(),
       joined: await shown('-J'),
-      cursor: Number(await tmux('display-message', '-p', '#{cursor_x}')),
+      cursor: Number(column) - 1,
       colored: await tmux('capture-pane', '-p', '-e', '-S', '-'),
     };
   } finally {
