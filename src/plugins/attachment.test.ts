@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
@@ -75,6 +75,28 @@ describe('a plugin that failed', () => {
     await until('it has the last event', () => pidsOf(attachment).includes(5));
     expect(pidsOf(attachment).filter((pid) => Number(pid) > 1)).toEqual([3, 4, 5]);
     expect(attachment).toMatchObject({ problem: null, counts: { failures: 1, reloads: 1 } });
+  });
+});
+
+describe('a plugin that is reloaded', () => {
+  it('several times at once, and stopped meanwhile, leaves no thread behind', async () => {
+    const codes = await Promise.all([1, 2, 3].map((n) => load(`context.emit('pid', { pid: ${n} });`)));
+    const [loads, ends] = [vi.spyOn(PluginThread, 'load'), vi.spyOn(PluginThread.prototype, 'end')];
+    try {
+      const played = await play();
+      const attachment = attach(await load(emit), played, 'NEVER');
+      await until('it is at work', () => attachment.state === 'RUNNING');
+      await Promise.all(codes.map((code) => attachment.replace(code)));
+      played.add(1);
+      await until('the newest code is at work', () => pidsOf(attachment).includes(3));
+      const replacing = codes.map((code) => attachment.replace(code));
+      await attachment.detach();
+      await Promise.all(replacing);
+      expect(loads.mock.calls.length).toBeGreaterThan(codes.length);
+      expect(new Set(ends.mock.contexts).size).toBe(loads.mock.calls.length);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 });
 

@@ -60,6 +60,8 @@ export class Attachment {
   #thread: PluginThread | null = null;
   /** Of the thread. */
   #calls: Calls | null = null;
+  /** Reloads, one after the other: the newest code is the last. */
+  #replacing: Promise<void> = Promise.resolve();
   #next: {
     readonly plugin: LoadedPlugin;
     readonly options: Readonly<Record<string, unknown>>;
@@ -108,7 +110,13 @@ export class Attachment {
    * Puts new code in force between two batches: the old gets each event before, the new each one after. The old code goes on when
    * the new does not load.
    */
-  async replace(plugin: LoadedPlugin): Promise<void> {
+  replace(plugin: LoadedPlugin): Promise<void> {
+    const replaced = this.#replacing.then(() => this.#replace(plugin));
+    this.#replacing = replaced.catch(() => undefined);
+    return replaced;
+  }
+
+  async #replace(plugin: LoadedPlugin): Promise<void> {
     try {
       const options = checkOptions(plugin.facts, this.#given.given, 'options');
       const { trackers } = this.session.spec;
@@ -125,8 +133,11 @@ export class Attachment {
         this.#given.limits,
         this.#given.vocabulary,
       );
-      await this.#next?.thread.end();
-      this.#next = { plugin, options, thread };
+      const isOver = this.#detached || this.state === 'STOPPED';
+      const unused = isOver ? thread : this.#next?.thread;
+      if (!isOver) this.#next = { plugin, options, thread };
+      await unused?.end();
+      if (isOver) return;
     } catch (error) {
       this.#findings.see({ message: `reloading: ${messageOf(error)}`, at: null });
       return;
@@ -275,8 +286,9 @@ export class Attachment {
 
   async #close(state: 'STOPPED' | 'FAILED'): Promise<void> {
     this.state = state;
-    await this.#next?.thread.end();
+    const unused = this.#next?.thread;
     this.#next = null;
+    await unused?.end();
     await this.#input.close();
     this.results.end();
   }
