@@ -46,22 +46,25 @@ function placed({ unloaded, ofCgroups }: Trial): Unloaded {
   return unloaded;
 }
 
-/**
- * All that decides beside the kernel, where the server itself starts. Modules bring hooks, and name themselves in a line each, with counts
- * that change. Without the compiler to machine code, the kernel refuses some programs. To the verifier, one process that a program leaves
- * out is as good as another.
- */
+/** Where the server itself starts; to the verifier, one process that a program leaves out is as good as another. */
 function conditions(spec: ObjectSpec): Buffer {
+  const { eu_self: self = 0, ...constants } = spec.constants;
+  const asked = { ...spec, constants, leavesOut: self !== 0 };
+  return Buffer.concat([readFileSync(spec.path), serialize({ asked, ...surroundings() })]);
+}
+
+/**
+ * All that decides beside the kernel and the object. Modules bring hooks, and name themselves in a line each, with counts that change.
+ * Without the compiler to machine code, the kernel refuses some programs.
+ */
+export function surroundings(): Readonly<Record<string, string | readonly string[]>> {
   const modules = textOf('/proc/modules')
     .split('\n')
     .map((line) => line.split(' ')[0] ?? '');
   const [, rights = ''] = /^CapEff:\s*(\S+)/m.exec(textOf('/proc/self/status')) ?? [];
   const lockdown = textOf('/sys/kernel/security/lockdown');
   const compiled = textOf('/proc/sys/net/core/bpf_jit_enable');
-  const { eu_self: self = 0, ...constants } = spec.constants;
-  const asked = { ...spec, constants, leavesOut: self !== 0 };
-  const all = { asked, modules: modules.sort(), rights, lockdown, compiled };
-  return Buffer.concat([readFileSync(spec.path), serialize(all)]);
+  return { modules: modules.sort(), rights, lockdown, compiled };
 }
 
 /** Empty where there is no such file: a kernel without modules, or without lockdown. */

@@ -55,6 +55,8 @@ export interface App {
   readonly peers: PeerCheck;
   /** Resolves when the kernel thread has died: nothing can be watched any more, and what it had attached stays until the process ends. */
   readonly died: Promise<Error>;
+  /** To be called once, when it listens: what nobody waits for. */
+  afterStart(): void;
   /** Stops all sessions and leaves nothing in the kernel. May be called twice. */
   close(): Promise<void>;
 }
@@ -125,7 +127,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         ? []
         : parseWebhooks(ConfigFile.read(config.webhooks, { code: 'BAD_WEBHOOKS', setting: '--webhooks' }, 'SECRET'));
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
-    const { facts, trackerStatus, snapshots, processes, process } = await ground.start();
+    const machine = await ground.start();
+    const { facts, trackerStatus, snapshots, processes, process } = machine;
     catalog.lineage = processes?.lineage ?? noLineage(ground.problem ?? 'this server has no kernel to ask');
     const sessions = new SessionManager({
       kernel: ground.kernel,
@@ -283,7 +286,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     }
     await ground.begin?.(sessions);
     await rules.start();
-    return { service: served, parts, peers: ground.peers, died: sessions.died, close };
+    const afterStart = (): void => machine.afterStart?.();
+    return { service: served, parts, peers: ground.peers, died: sessions.died, afterStart, close };
   } catch (error) {
     await close();
     throw error;

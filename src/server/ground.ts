@@ -41,4 +41,6 @@ export interface Machine {
   readonly processes: ProcessGraph | null;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
+  /** Called once, when a server listens: what nobody waits for. A process that serves itself alone does without. */
+  afterStart?(): void;
 }

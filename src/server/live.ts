@@ -11,12 +11,17 @@ import { ClockWatch } from '../kernel/clock.js';
 import { checkEnvironment } from '../kernel/environment.js';
 import { Peers } from '../access/peers.js';
 import { ownerOf } from '../kernel/socket-diag.js';
+import { openKernelStore } from '../kernel/store.js';
 import { KernelThread } from '../kernel/thread.js';
 import { createRuntime } from '../record/runtime.js';
 import { watchCgroups } from '../session/cgroups.js';
 import { SnapshotReader } from '../snapshot/reader.js';
 import type { Ground } from './ground.js';
+import { LackingTrackers } from './lacking.js';
 import { TrackerTrials } from './trial.js';
+
+/** How long after it listens a server begins to feed its table of processes. */
+const PROCESSES_MS = 500;
 
 /**
  * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend
@@ -30,7 +35,9 @@ export async function openKernel({ engines, processTableBytes }: Config, log: Lo
     sources: await engineSources(engines, log),
   });
   let processes: ProcessGraph | null = null;
+  const closing = new AbortController();
   const close = async (): Promise<void> => {
+    closing.abort();
     await processes?.close();
     await kernel.close();
     await registry.close();
@@ -48,8 +55,9 @@ export async function openKernel({ engines, processTableBytes }: Config, log: Lo
         await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
         const [features] = await Promise.all([kernel.probe(), registry.start()]);
         const trials = new TrackerTrials(kernel, runtimes, log);
+        closing.signal.addEventListener('abort', () => trials.close());
         const clock = new ClockWatch();
-        processes = new ProcessGraph({
+        const graph = new ProcessGraph({
           kernel,
           registry,
           log,
@@ -57,12 +65,18 @@ export async function openKernel({ engines, processTableBytes }: Config, log: Lo
           clock: () => clock.offset(),
           boot: await bootId(),
         });
+        processes = graph;
         return {
           facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
           trackerStatus: (name) => trials.status(name),
           snapshots: new SnapshotReader(kernel, registry),
-          processes,
+          processes: graph,
           process: (pid) => readProcess(pid, clock),
+          afterStart() {
+            // Behind the first session, which somebody waits for. Who asks for processes before then has it begin at once.
+            setTimeout(() => void graph.start(), PROCESSES_MS).unref();
+            void new LackingTrackers({ runtimes, trials, store: openKernelStore() }).tell(closing.signal);
+          },
         };
       },
       close,

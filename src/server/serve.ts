@@ -4,9 +4,6 @@ import type { Config } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import type { LocalServer } from '../client/client.js';
 
-/** How long after it listens a server begins to feed its table of processes. */
-const PROCESSES_MS = 500;
-
 /** A server that listens. */
 export interface Listening {
   /** Where clients reach it. */
@@ -25,8 +22,7 @@ export async function serve(config: Config, log: Log): Promise<Listening> {
     const { createApp } = await import('./app.js');
     const app = await createApp(config, log);
     const { url, close } = listener.serve(app.service, app.peers);
-    // Behind the first session, which somebody waits for. Who asks for processes before then has it begin at once.
-    setTimeout(() => void app.parts.processes?.start(), PROCESSES_MS).unref();
+    app.afterStart();
     return { url, died: app.died, close: () => close().finally(() => app.close()) };
   } catch (error) {
     await listener.close();

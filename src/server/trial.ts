@@ -46,6 +46,9 @@ export class TrackerTrials {
   readonly #trials = new Map<string, Promise<TrackerStatus>>();
   /** When those that failed for a reason that may pass are tried again. */
   readonly #retryAt = new Map<string, number>();
+  /** By tracker, the reason that the log has. */
+  readonly #told = new Map<string, string>();
+  #closed = false;
 
   /** `held`: the capabilities of this process. */
   constructor(
@@ -71,12 +74,28 @@ export class TrackerTrials {
     const trial = Promise.resolve([...this.#trials.values()].at(-LANES))
       .then(() => this.#try(runtime))
       .then((status) => {
-        // For people who run a server; commands that list trackers show it themselves.
-        if (!status.available) this.#log.info({ tracker: name, reason: status.reason }, 'a tracker is not available');
+        if (!status.available && status.reason !== null) this.tell(name, status.reason);
         return status;
       });
     this.#trials.set(name, trial);
     return trial;
+  }
+
+  /** Logs that a tracker is not available, once a reason: for people who run a server. Commands that list trackers show it themselves. */
+  tell(tracker: string, reason: string): void {
+    if (this.#closed || this.#told.get(tracker) === reason) return;
+    this.#told.set(tracker, reason);
+    this.#log.info({ tracker, reason }, 'a tracker is not available');
+  }
+
+  /** Whether it has failed for a reason that may pass. */
+  isTriedAgain(tracker: string): boolean {
+    return this.#retryAt.has(tracker);
+  }
+
+  /** What fails from now on fails because the server ends. */
+  close(): void {
+    this.#closed = true;
   }
 
   /**
