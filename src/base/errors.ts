@@ -51,7 +51,7 @@ export function messageOf(error: unknown): string {
 /** "did you mean …?" for a name that is not among `known`; empty when nothing is near. "comm" is near to "process.comm". */
 export function suggest(name: string, known: Iterable<string>): string {
   const lower = name.toLowerCase();
-  const near = [...known]
+  const near = [...new Set(known)]
     .map((candidate) => ({ candidate, distance: distance(lower, candidate.toLowerCase()) }))
     .filter(({ candidate, distance: far }) => far <= farthest(candidate))
     .sort((a, b) => a.distance - b.distance)

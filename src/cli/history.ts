@@ -4,7 +4,14 @@ import { counted } from '../base/listed.js';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import { printerOf, printBatch, withEvents, type EventFlags } from './event-flags.js';
-import { describeTrackers, readablePaths, wholePath, type EventFields, type TrackerInfo } from './field.js';
+import {
+  allTrackers,
+  describeTrackers,
+  readablePaths,
+  wholePath,
+  type EventFields,
+  type TrackerInfo,
+} from './field.js';
 import { Table } from './format.js';
 import { momentOf } from './size.js';
 import { tellGap, type Gap } from './stream.js';
@@ -85,10 +92,19 @@ async function print(client: Client, flags: Flags, world: World): Promise<void> 
   };
   // Only the fields of what there is: all trackers have more than one operation may ask for.
   const found = (await countsBy(client, range, ['tracker'])).flatMap(({ key }) => key[0]?.value ?? []);
-  if (found.length === 0) return world.tell('0 events');
-  const trackers = await describeTrackers(client, found);
+  // Where there is nothing, what was typed is checked all the same.
+  const trackers = await describeTrackers(
+    client,
+    found.length ? found : (flags.tracker ?? (await allTrackers(client))),
+  );
   const known = readablePaths(trackers);
   const where = flags.where === undefined ? undefined : await whereInput(flags.where, flags, known);
+  if (found.length === 0) {
+    const { head } = flags.fields ? printerOf(trackers, flags, world) : { head: '' };
+    await countsBy(client, { ...range, where }, flags.countBy?.map((path) => wholePath(path, known)) ?? ['tracker']);
+    if (head) await world.output.write(head);
+    return world.tell('0 events');
+  }
   if (flags.countBy) {
     const by = flags.countBy.map((path) => wholePath(path, known));
     const rows = await countsBy(client, { ...range, where }, by);

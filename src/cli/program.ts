@@ -88,17 +88,20 @@ function pathOf(command: Command): string {
 /** Runs one command, `argv` without node and script; returns the exit code and never throws. */
 export async function runProgram(argv: readonly string[], version: string, world: World): Promise<number> {
   const program = createProgram(version, world);
+  let run = program;
+  program.hook('preAction', (_program, command) => void (run = command));
+  const has = (flag: string): boolean => run.options.some(({ long }) => long === flag);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage; // it has printed its message
-    world.tell(`eunomia: ${textOf(inFlag(error))}`);
+    world.tell(`eunomia: ${textOf(inFlag(error, has))}`);
     return isUsage(error) ? exitCode.usage : exitCode.failure;
   }
 }
 
-const USAGE: ReadonlySet<string> = new Set(['BAD_USER_INPUT', 'BAD_CONFIG']);
+const USAGE: ReadonlySet<string> = new Set(['BAD_USER_INPUT', 'BAD_CONFIG', 'UNKNOWN_TRACKER']);
 
 /** What the server rejects as bad input came from this command line too. */
 function isUsage(error: unknown): boolean {

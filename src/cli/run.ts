@@ -1,6 +1,5 @@
 import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
-import { EunomiaError } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
@@ -70,16 +69,9 @@ export function addRun(program: Command, world: World): void {
       withClient(world, flags, (client) =>
         flags.countBy === undefined
           ? run(client, names, flags, world)
-          : top(client, names, { ...flags, ...counting, by: flags.countBy }, world).catch(inCountBy),
+          : top(client, names, { ...flags, ...counting, by: flags.countBy }, world),
       ),
     );
-}
-
-/** The same error, of the flag that was typed. */
-function inCountBy(error: unknown): never {
-  if (!(error instanceof EunomiaError)) throw error;
-  const { code, message, details } = error;
-  throw new EunomiaError(code, message.replace(/^groupBy(?:\[\d+\])?: /, '--count-by: '), { details, cause: error });
 }
 
 async function run(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {

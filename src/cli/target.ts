@@ -49,7 +49,7 @@ export function targetInput(flags: TargetFlags): Record<string, unknown> | null 
   const selectors = containerSelectors(flags);
   if (selectors.length) target['containers'] = selectors;
   if (flags.wait) target['waitForContainers'] = true;
-  if (flags.cgroup?.length) target['cgroups'] = flags.cgroup;
+  if (flags.cgroup?.length) target['cgroups'] = flags.cgroup.map(cgroupOf);
   if (flags.pid?.length) target['pids'] = flags.pid.map((value) => idOf('--pid', value));
   if (flags.descendants === false) target['descendants'] = false;
   if (flags.uid?.length) target['uids'] = flags.uid.map((value) => idOf('--uid', value));
@@ -77,6 +77,14 @@ function labelOf(text: string): Record<string, string> {
   const [, name = '', value] = /^([^=]+)(?:=(.*))?$/s.exec(text) ?? [];
   if (!name) throw new UsageError(`--label: ${JSON.stringify(text)} is not like name=value or name`);
   return value === undefined ? { name } : { name, value };
+}
+
+/** As text: it may be beyond what a number holds. */
+function cgroupOf(text: string): string {
+  if (/^\d{1,20}$/.test(text)) return text;
+  throw new UsageError(
+    `--cgroup: ${JSON.stringify(text)} is no number: give the cgroup's id, the inode of its directory`,
+  );
 }
 
 function idOf(flag: string, text: string): number {

@@ -17,6 +17,17 @@ it.each([
   ],
   ['where.until: is not later than where.since; nothing', '--until: is not later than --since; nothing'],
   ['input.reason: is empty', '--reason: is empty'],
+  ['input.ttl: Duration cannot be "x"; write it', '--ttl: Duration cannot be "x"; write it'],
+  ['from: a is not before b; give a time before it', '--from: a is not before b; give a time before it'],
+  ['trackers[0]: there is no tracker "a"', '--tracker: there is no tracker "a"'],
+  [
+    'input.plugins[0]: there is no plugin "a"; there are none (serve --plugins, loadPlugin)',
+    '--plugin: there is no plugin "a"; there are none (`eunomia plugin load` loads one)',
+  ],
+  [
+    'the store has no session "a"; `sessions` lists those there are',
+    'the store has no session "a"; `eunomia sessions` lists those there are',
+  ],
   [
     'there is no session "a": it never was, or it was removed; the query `sessions` lists those there are',
     'there is no session "a": it never was, or it was removed; `eunomia sessions` lists those there are',
@@ -24,6 +35,20 @@ it.each([
   ['the server is full', 'the server is full'],
 ])('%s: is told to who typed a command in his words', (message, told) => {
   expect(inFlag(new EunomiaError('BAD_USER_INPUT', message))).toHaveProperty('message', told);
+});
+
+it.each([
+  ['groupBy[0]: no event has the field "a"', ['--group-by'], '--group-by: no event has the field "a"'],
+  ['groupBy[0]: no event has the field "a"', ['--count-by'], '--count-by: no event has the field "a"'],
+  ['measures[0].field: no event has the field "a"', ['--measures'], '--measures: no event has the field "a"'],
+  [
+    'input.target.containers: no container has the name "a" (running: b); with waitForContainers: true the session waits for one',
+    [],
+    'no container has the name "a" (running: b)',
+  ],
+])('%s: is told in the words of a command with %j', (message, has, told) => {
+  const error = new EunomiaError('BAD_USER_INPUT', message);
+  expect(inFlag(error, (flag) => has.includes(flag))).toHaveProperty('message', told);
 });
 
 it.each([

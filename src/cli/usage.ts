@@ -72,8 +72,11 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
   };
 }
 
-/** Arguments of the API, as errors begin with them, and the flags that they come from. The first one that fits counts. */
-const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
+/**
+ * Arguments of the API, as errors begin with them, and the flags that they come from. The first one that fits counts, and of its flags the
+ * first one that the command has.
+ */
+const flags: readonly (readonly [argument: RegExp, ...flags: string[]])[] = [
   [/^(?:input\.)?where(?:\.expr|\.saved)?: /, '--where'],
   [/^(?:input\.)?for: /, '--for'],
   [/^(?:input\.)?name: /, '--name'],
@@ -83,8 +86,15 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^limit: /, '--limit'],
   [/^rule: /, '--rule'],
   [/^every: /, '--every'],
-  [/^groupBy(?:\[\d+\])?: /, '--by'],
-  [/^measures\[0\]\.field: /, '--sum'],
+  [/^(?:aggregate\.)?groupBy(?:\[\d+\])?: /, '--by', '--count-by', '--group-by'],
+  [/^(?:aggregate\.)?measures\[\d+\](?:\.\w+)?: /, '--sum', '--measures'],
+  [/^input\.ttl: /, '--ttl'],
+  [/^input\.plugins(?:\[\d+\])?: /, '--plugin'],
+  [/^from: /, '--from'],
+  [/^to: /, '--to'],
+  [/^trackers(?:\[\d+\])?: /, '--tracker'],
+  [/^sessions(?:\[\d+\])?: /, '--session'],
+  [/^containers(?:\[\d+\])?[^:]*: /, '--container'],
   [/^input\.capture: /, '--capture'],
   [/^input\.(?:fields)(?:\[\d+\])?: /, '--fields'],
   [/^input\.target\.containers\[\d+\]\.image: /, '--image'],
@@ -104,22 +114,25 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
 const REFUSED_VALUE =
   /^Variable "\$(?:input" got invalid value .* at "(input\.[^"]+)|(\w+)" got invalid value [^;]*)"; /s;
 
-/** The server's errors name arguments; who typed a command knows its flags. */
-export function inFlag(error: unknown): unknown {
+/** The server's errors name arguments; who typed a command knows its flags. `has`: whether the command has a flag. */
+export function inFlag(error: unknown, has: (flag: string) => boolean = () => true): unknown {
   if (!(error instanceof EunomiaError)) return error;
   const { code, details } = error;
   const message = error.message.replace(REFUSED_VALUE, '$1$2: ');
   const known = flags.find(([argument]) => argument.test(message));
-  // "input.trackers[0].open.failedOnly" is known as "open.failedOnly".
-  const named = known
-    ? message.replace(known[0], `${known[1]}: `)
-    : message.replace(/^input\.trackers\[\d+\][.:] ?/, '');
+  const [argument, ...names] = known ?? [/^input\.trackers\[\d+\][.:] ?/];
+  const flag = names.find(has);
+  // What is no flag is an argument of the command, or known without more: "open.failedOnly".
+  const named = message.replace(argument, flag === undefined ? '' : `${flag}: `);
   const text = named
-    .replace('with waitForContainers: true the session', 'with --wait the session')
+    .replace(/; with waitForContainers: true the session waits for \w+/, (whole) =>
+      has('--wait') ? whole.replace('waitForContainers: true', '--wait') : '',
+    )
     .replace('not later than where.since', 'not later than --since')
     .replace('`savedQueries` lists', '`eunomia queries` lists')
-    .replace('the query `sessions` lists those there are', '`eunomia sessions` lists those there are')
+    .replace(/(?:the query )?`sessions` lists those there are/, '`eunomia sessions` lists those there are')
     .replace('the query `alerts` lists those there are', '`eunomia alerts` lists those there are')
+    .replace('serve --plugins, loadPlugin', '`eunomia plugin load` loads one')
     .replace('the query `silences` lists those there are', '`eunomia alerts silences` lists those there are')
     .replace('send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)', 'give it, or EUNOMIA_TOKEN')
     .replace(', or the header is not "Authorization: Bearer TOKEN"', '')

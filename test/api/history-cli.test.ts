@@ -178,3 +178,21 @@ it.each([
   const code = await runProgram(['run', 'exit', ...flags], '1', { ...nobody, tell: (line) => (told += line) });
   expect([code, told]).toEqual([2, expect.stringContaining(message)]);
 });
+
+it.each([
+  [['--where', 'x=='], '--where: 1:4: '],
+  [['--where', 'nope == 1'], 'has the field "nope"'],
+  [['--count-by', 'nope'], '--count-by: no event of exit has the field "nope"'],
+  [['--fields', 'nope'], '--fields: no field "nope" in exit'],
+])('%j is refused also where nothing is stored', async (args, told) => {
+  const nothing = await history('--from', '2h', '--tracker', 'exit', ...args);
+  expect(nothing).toMatchObject({ code: 2, out: '', told: expect.stringContaining(told) });
+});
+
+it('what is stored of no event has a header all the same', async () => {
+  expect(await history('--from', '2h', '-f', 'time,pid', '-o', 'csv')).toEqual({
+    code: 0,
+    out: 'time,process.pid\r\n',
+    told: '0 events\n',
+  });
+});
