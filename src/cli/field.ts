@@ -138,6 +138,20 @@ export function wholePath(given: string, known: ReadonlySet<string>): string {
 
 const parents = ['process.', 'container.'];
 
+/**
+ * Headers of a table's columns: short names that lead to the same fields, each once, and "container" for its name. Others have the whole
+ * path.
+ */
+export function headersOf(paths: readonly string[], known: ReadonlySet<string>): readonly string[] {
+  const names = paths.map((path) => {
+    const parent = parents.find((each) => path.startsWith(each));
+    if (path === 'container.name') return 'container';
+    const short = path.slice(parent?.length ?? 0);
+    return wholePath(short, known) === path ? short : path;
+  });
+  return names.map((name, i) => (names.filter((each) => each === name).length > 1 ? (paths[i] ?? name) : name));
+}
+
 /** What `wholePath` knows besides the paths themselves. */
 function shortNames(known: ReadonlySet<string>): readonly string[] {
   return [...known].flatMap((path) => {

@@ -30,10 +30,13 @@ function isLabel(item: unknown): item is { name: string; value: string } {
 
 const gutter = 2;
 const narrowest = 8;
-/** What other commands take: never cut. */
-const WHOLE: ReadonlySet<string> = new Set(['id', 'session']);
+/** What other commands take, and when it was: narrowed for no other column. */
+const WHOLE: ReadonlySet<string> = new Set(['id', 'session', 'time']);
 
-/** A table that is printed while it grows: columns widen with what they have seen. */
+/**
+ * A table that is printed while it grows: columns widen with what they have seen. Nothing wraps: where not even narrow columns fit, the
+ * last ones are cut off.
+ */
 export class Table {
   readonly #headers: readonly string[];
   readonly #widths: number[];
@@ -55,10 +58,11 @@ export class Table {
     const widths = this.#fit();
     const lines = this.#begun ? cells : [this.#headers, ...cells];
     this.#begun = true;
-    return lines.map((row) => `${line(row, widths)}\n`).join('');
+    const most = this.#terminal ?? Number.POSITIVE_INFINITY;
+    return lines.map((row) => `${cutTo(line(row, widths), most)}\n`).join('');
   }
 
-  /** Takes what is too much from the widest columns, but not from those of ids. */
+  /** Takes what is too much from the widest columns, but not from those that are whole. */
   #fit(): readonly number[] {
     if (this.#terminal === null) return this.#widths;
     const isWhole = this.#headers.map((header) => WHOLE.has(header));

@@ -6,6 +6,7 @@ import { checkFlags } from './effect.js';
 import { printerOf, printBatch, withEvents, type EventFlags } from './event-flags.js';
 import {
   allTrackers,
+  headersOf,
   describeTrackers,
   readablePaths,
   wholePath,
@@ -108,7 +109,7 @@ async function print(client: Client, flags: Flags, world: World): Promise<void> 
   if (flags.countBy) {
     const by = flags.countBy.map((path) => wholePath(path, known));
     const rows = await countsBy(client, { ...range, where }, by);
-    const table = new Table(['count', ...by], world.output.width);
+    const table = new Table(['count', ...headersOf(by, known)], world.output.width);
     const cells = rows.map(({ key, count, other }) => [
       count,
       ...key.map(({ value }) => (other ? '(others)' : (value ?? ''))),

@@ -2,6 +2,8 @@ import {
   allColumns,
   chosenColumns,
   columnOf,
+  headersOf,
+  knownPaths,
   selectionOf,
   textAt,
   valueAt,
@@ -69,7 +71,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
     };
   }
   if (fields === null) return linePrinter(trackers, { columns, selection, read, terminal });
-  const table = new Table(headers, terminal.width);
+  const table = new Table(headersOf(headers, knownPaths(trackers)), terminal.width);
   return {
     paths: headers,
     selection,

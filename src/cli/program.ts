@@ -38,6 +38,8 @@ export function createProgram(version: string, world: World): Command {
     .version(version)
     .showHelpAfterError('(see eunomia --help)')
     .exitOverride()
+    // Beside flags with long names too, a terminal of 80 columns has room for words.
+    .configureHelp({ minWidthToWrap: 20 })
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
   for (const add of [
     addServe,

@@ -17,7 +17,7 @@ export function addServe(program: Command, world: World): void {
   command
     .addHelpText(
       'after',
-      '\nA flag takes precedence over its variable, and that over the configuration file. --no-NAME turns a ' +
+      '\nA flag takes precedence over its variable, and that over the configuration file.\n--no-NAME turns a ' +
         'switch off.\ndocs/configuration.md has all of them.',
     )
     .action(() => {

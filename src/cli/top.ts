@@ -3,7 +3,7 @@ import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { bytesText, durationText } from '../event/details.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { describeTrackers, knownPaths, readablePaths, wholePath } from './field.js';
+import { describeTrackers, headersOf, knownPaths, readablePaths, wholePath } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
@@ -112,7 +112,7 @@ export async function top(client: Client, names: readonly string[], flags: Flags
     world.signal.addEventListener('abort', end, { once: true });
     if (world.signal.aborted) end();
     const started = performance.now();
-    const groups = new Groups(by, flags);
+    const groups = new Groups(headersOf(by, known), flags);
     let last: Change | null = null;
     let isRead = true;
     const { output } = world;
@@ -159,6 +159,7 @@ export class Groups {
   #changes = 0;
   #at: number | null = null;
 
+  /** `by`: headers of what it is grouped by. */
   constructor(by: readonly string[], flags: Pick<Flags, 'sum' | 'limit'>) {
     this.#by = by;
     this.#flags = flags;

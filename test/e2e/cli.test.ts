@@ -177,7 +177,7 @@ describe('eunomia run', () => {
     await counting.says(/counting for 5s/);
     for (let i = 0; i < 3; i++) echo('counted');
     expect(await counting.ends()).toBe(0);
-    expect(counting.out).toMatch(/^count +per second +process\.comm +filename\n3 +(?:<1|\d+) +echo +\/bin\/echo\n$/);
+    expect(counting.out).toMatch(/^count +per second +comm +filename\n3 +(?:<1|\d+) +echo +\/bin\/echo\n$/);
     expect(counting.told).toContain('3 events, 0 lost, 0 dropped');
   });
 

@@ -96,6 +96,36 @@ describe.each([60, 80, 120, 200])('on a terminal of %d columns', (columns) => {
   });
 });
 
+it.each([
+  [40, 'time,tracker,name,image,pid,comm,path,flags'],
+  [60, 'time,tracker,name,image,pid,comm,path,flags,args'],
+  [80, 'name,time,comm,path'],
+])('on %d columns, those that --fields names are cut, but not the time', async (columns, fields) => {
+  const file = recording('named', THREE, foreign);
+  const main = [process.execPath, join(root, 'dist/main.js'), 'replay', file, '-f', fields];
+  const { lines, joined } = await capture(quoted(main), columns);
+  expect(joined).toEqual(lines); // nothing is wrapped
+  expect(lines).toHaveLength(5);
+  expect(lines[0]).toMatch(/^(?:time|container) /);
+  for (const line of lines.slice(1, -1)) {
+    expect(stringWidth(line)).toBeLessThanOrEqual(columns);
+    expect(line).toMatch(/\d\d:\d\d:\d\d\.\d{3}Z(?: |$)/);
+  }
+});
+
+it.each([
+  ['serve', 80],
+  ['run', 60],
+])('the help of %s is wrapped between words on %d columns', async (command, columns) => {
+  const { lines, joined } = await capture(
+    quoted([process.execPath, join(root, 'dist/main.js'), command, '--help']),
+    columns,
+  );
+  // Commands to copy stay lines.
+  const wrapped = joined.filter((line) => !lines.includes(line) && !line.startsWith('  eunomia '));
+  expect([lines.length > 20, wrapped]).toEqual([true, []]);
+});
+
 it('what programs read is the same for each width, and has no colours', async () => {
   const file = recording('three', THREE);
   const main = [process.execPath, join(root, 'dist/main.js'), 'replay', file];
