@@ -123,6 +123,11 @@ export const stateAfter: Readonly<Record<Exclude<AlertAction, 'COMMENTED' | 'ACT
   REOPENED: 'OPEN',
 };
 
+/** Id of the session that collects what happened after it; null for none. */
+export function evidenceSessionOf({ history }: Pick<Alert, 'history'>): string | null {
+  return history.find(({ session }) => session !== null)?.session ?? null;
+}
+
 /** A copy of what is told of a process. */
 export function processOf(process: Partial<AlertProcess> | null): AlertProcess | null {
   if (process === null) return null;

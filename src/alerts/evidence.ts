@@ -55,8 +55,17 @@ export function evidenceOf({
   readonly after: EventsAfter | null;
 }): WholeEvidence | null {
   if (evidence === null) return null;
+  const told = JSON.parse(evidence) as Evidence;
   return {
-    ...(JSON.parse(evidence) as Evidence),
+    ...told,
+    ancestors: told.ancestors.map(({ pid, uid, comm, executable, args, startTime }) => ({
+      pid,
+      uid: uid ?? null,
+      comm,
+      executable: executable ?? null,
+      args: args ?? null,
+      startTime: startTime ?? null,
+    })),
     eventsAfter: after === null ? [] : (JSON.parse(after.events) as object[]),
     gathering: after?.isGathering ?? false,
     eventsAfterProblem: after?.problem ?? null,

@@ -1,5 +1,12 @@
 import { authorize, type Caller } from '../access/caller.js';
-import { severities, type Alert, type AlertAction, type AlertContainer, type Severity } from '../alerts/alert.js';
+import {
+  evidenceSessionOf,
+  severities,
+  type Alert,
+  type AlertAction,
+  type AlertContainer,
+  type Severity,
+} from '../alerts/alert.js';
 import type { AlertBook } from '../alerts/book.js';
 import { MAX_SILENCES } from '../alerts/silence-book.js';
 import { containerMatch } from '../alerts/container.js';
@@ -210,8 +217,8 @@ export class Alerts {
   }
 
   /** Id of the session that collects what happened after it; null for none. */
-  evidenceSessionOf({ history }: Alert): string | null {
-    return history.find(({ session }) => session !== null)?.session ?? null;
+  evidenceSessionOf(alert: Alert): string | null {
+    return evidenceSessionOf(alert);
   }
 
   /** Rejects with FORBIDDEN, BAD_USER_INPUT, BAD_SELECTOR or LIMIT_EXCEEDED. */

@@ -1,4 +1,4 @@
-import type { Alert, AlertChange, Severity } from '../alerts/alert.js';
+import { evidenceSessionOf, type Alert, type AlertChange, type Severity } from '../alerts/alert.js';
 import type { Happening } from '../alerts/happenings.js';
 import { evidenceOf } from '../alerts/evidence.js';
 import type { NodeFacts } from '../event/node.js';
@@ -25,15 +25,8 @@ export function bodyOf({ template, body }: WebhookConfig): Body {
   return body ? (happening, context) => body(eunomia(happening, context)) : bodies[template];
 }
 
+/** The alert's fields are those of `Alert` in the schema, in name and form. */
 function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext): object {
-  const {
-    missedBefore: _missed,
-    revision: _revision,
-    intervalMs: _interval,
-    seq: _seq,
-    after: _after,
-    ...facts
-  } = alert;
   const told = (one: AlertChange) => ({ action: one.action, by: one.by, at: one.at, comment: one.comment });
   return {
     version: 1,
@@ -41,10 +34,29 @@ function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext):
     event: eventOf(change?.action ?? null),
     node,
     alert: {
-      ...facts,
-      silencedBy: undefined,
-      evidence: evidenceOf(alert),
+      id: alert.id,
+      severity: alert.severity,
+      title: alert.title,
+      message: alert.message,
+      source: alert.source,
+      ruleName: alert.rule,
+      tags: alert.tags,
+      attack: alert.attack,
+      state: alert.state,
       history: alert.history.map(told),
+      evidence: evidenceOf(alert),
+      evidenceSessionId: evidenceSessionOf(alert),
+      webhooks: alert.webhooks,
+      sessionId: alert.session,
+      eventId: alert.eventId,
+      time: alert.time,
+      raisedAt: alert.raisedAt,
+      lastAt: alert.lastAt,
+      count: String(alert.count),
+      key: alert.key,
+      tracker: alert.tracker,
+      process: alert.process,
+      container: alert.container,
     },
     change: change && told(change),
   };

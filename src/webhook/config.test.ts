@@ -141,8 +141,8 @@ it.each([
     'webhooks[0].words.alert.severty: there is no such setting; did you mean "alert.severity"?',
   ],
   [
-    '- { name: a, url: "http://h", body: [], words: { alert.severity: { LOWER: x } } }',
-    'webhooks[0].words.alert.severity.LOWER: there is no such setting; did you mean "LOW"?',
+    '- { name: a, url: "http://h", body: [], words: { alert.severity: { LOWW: x } } }',
+    'webhooks[0].words.alert.severity.LOWW: there is no such setting; did you mean "LOW"?',
   ],
   [
     '- { name: a, url: "http://h", body: [], words: { event: { raised: [x] } } }',

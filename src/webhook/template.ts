@@ -10,7 +10,19 @@ export type BodyTemplate = (facts: object) => unknown;
 type Form = 'VALUE' | 'LIST' | 'OBJECT';
 
 const ofAlert = [
-  ...['id', 'severity', 'title', 'message', 'source', 'rule', 'session', 'eventId', 'tracker', 'key'],
+  ...[
+    'id',
+    'severity',
+    'title',
+    'message',
+    'source',
+    'ruleName',
+    'sessionId',
+    'evidenceSessionId',
+    'eventId',
+    'tracker',
+    'key',
+  ],
   ...['raisedAt', 'time', 'lastAt', 'count', 'state'],
   ...['pid', 'ppid', 'uid', 'comm', 'startTime'].map((name) => `process.${name}`),
   ...['id', 'name', 'image'].map((name) => `container.${name}`),

@@ -104,7 +104,7 @@ describe('a webhook', () => {
       event: 'raised',
       node,
       change: null,
-      alert: { id: alert.id, title: 'one', rule: 'shell', evidence: { event: { path: '/x' } } },
+      alert: { id: alert.id, title: 'one', ruleName: 'shell', evidence: { event: { path: '/x' } } },
     });
     expect(JSON.parse(second?.body ?? '')).toMatchObject({
       event: 'resolved',
@@ -490,7 +490,7 @@ describe('a body of the user\u2019s own', () => {
       payload: { summary: "{{alert.severity}}: {{alert.message}} in {{alert.container.name|alert.container.id}}",
         severity: "{{alert.severity}}",
         pid: "{{alert.process.pid}}", tags: "{{alert.tags}}", all: "{{alert.tags}}/{{alert.attack}}/{{change.comment}}",
-        details: "{{alert.evidence}}", by: "{{change.by}}", "__proto__": "{{alert.rule}}" } },
+        details: "{{alert.evidence}}", by: "{{change.by}}", "__proto__": "{{alert.ruleName}}" } },
       words: { event: { raised: trigger, resolved: resolve }, alert.severity: { HIGH: 3 } }`);
     const webhook = open({ body });
     const message = '"}, "routing_key": "other", {{alert.id}} \\ \n \u2028 \ud800';
