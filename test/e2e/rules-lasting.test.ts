@@ -27,7 +27,11 @@ beforeEach(async () => {
   }
   receiver = await Receiver.start();
   closing.push(() => receiver.stop());
-  await writeFile(join(data, 'webhooks.yaml'), `webhooks: [{ name: a, url: '${receiver.url}' }]`, { mode: 0o600 });
+  await writeFile(
+    join(data, 'webhooks.yaml'),
+    `webhooks: [{ name: a, url: '${receiver.url}', on: [raised, resolved] }]`,
+    { mode: 0o600 },
+  );
 });
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -49,12 +53,25 @@ const start = (): Promise<TestServer> =>
 
 interface Alerts {
   readonly alerts: {
-    readonly nodes: readonly { id: string; message: string; state: string; silencedBy: { reason: string } | null }[];
+    readonly nodes: readonly {
+      id: string;
+      message: string;
+      state: string;
+      silencedBy: { reason: string } | null;
+      history: readonly { action: string; comment: string }[];
+    }[];
   };
 }
-const listed = async (server: TestServer) =>
-  (await server.query<Alerts>('{ alerts(first: 1000) { nodes { id message state silencedBy { reason } } } }')).alerts
-    .nodes;
+interface Sent {
+  readonly event: string;
+  readonly alert: { readonly id: string; readonly message: string };
+}
+const listed = async (server: TestServer) => {
+  const { alerts } = await server.query<Alerts>(
+    '{ alerts(first: 1000) { nodes { id message state silencedBy { reason } history { action comment } } } }',
+  );
+  return alerts.nodes;
+};
 const markIn = (message: string): string => /(mark|quiet)-\d+/.exec(message)?.[0] ?? message;
 const marks = (from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, i) => `mark-${from + i}`);
@@ -68,49 +85,75 @@ async function mark(server: TestServer, names: readonly string[]): Promise<void>
 }
 
 it('are told once each, and none is missing', async () => {
+  let made = 0;
+  const next = (count: number): readonly string[] => {
+    const names = marks(made + 1, made + count);
+    made += count;
+    return names;
+  };
   await write(1);
   const first = await start();
-  await mark(first, marks(1, 5));
+  await mark(first, next(5));
   const [oldest] = (await listed(first)).toReversed();
   if (!oldest) throw new Error('no alert');
   await first.query(`mutation { acknowledgeAlert(id: "${oldest.id}", comment: "I look") { id } }`);
   await first.query(`mutation { silence(input: { rule: "quiet", for: "1h", reason: "a test" }) { id } }`);
   await mark(first, ['quiet-1']);
   // A reload in the midst of it.
-  const marking = mark(first, marks(6, 40));
   await write(2);
-  await marking;
   await until('the rules were loaded again', async () => {
-    await mark(first, ['quiet-2']);
-    return (await listed(first)).some(({ message }) => message.includes('version 2'));
+    await mark(first, next(1));
+    return (await listed(first)).some(({ message }) => message.startsWith('version 2'));
   });
-  await until('all is sent', () => receiver.taken.length === 40);
+  await mark(first, [...next(5), 'quiet-2']);
+  const before = made;
+  await until('all is sent', () => receiver.taken.length === before);
 
   await receiver.stop();
   const down = performance.now();
-  await mark(first, marks(41, 50));
+  await mark(first, next(10));
   await sleep(OUTAGE_MS / 3);
-  await mark(first, marks(51, 55));
+  await mark(first, next(5));
   // What a crash can take are the last milliseconds.
   await sleep(1000);
   await first.end('SIGKILL');
 
   const second = await start();
-  await mark(second, marks(56, 60));
+  await mark(second, next(5));
   await mark(second, ['quiet-3']);
+  await second.query(`mutation { resolveAlert(id: "${oldest.id}", comment: "it was me") { id } }`);
   await sleep(Math.max(0, OUTAGE_MS - (performance.now() - down)));
+  expect(receiver.taken).toHaveLength(before);
   await receiver.start();
-  await until('all is sent', () => receiver.taken.length >= 60, 120_000);
-  await mark(second, marks(61, 61));
-  await until('the last one is sent', () => receiver.titles('message').some((text) => markIn(text) === 'mark-61'));
+  // Of these, one is resolved.
+  await until('all is sent', () => receiver.taken.length >= made + 1, 120_000);
+  await mark(second, next(1));
+  await until('the last one is sent', () => markIn(receiver.titles('message').at(-1) ?? '') === `mark-${made}`);
 
   // All once, in their order; what is silenced never.
-  expect(receiver.titles('message').map(markIn)).toEqual(marks(1, 61));
-  const ids = receiver.titles('id');
-  expect(new Set(ids).size).toBe(61);
+  const sent = receiver.taken.map(({ body }) => JSON.parse(body) as Sent);
+  const raised = sent.filter(({ event }) => event === 'raised').map(({ alert }) => alert);
+  expect(raised.map(({ message }) => markIn(message))).toEqual(marks(1, made));
+  expect(sent.filter(({ event }) => event !== 'raised').map(({ event, alert }) => [event, alert.id])).toEqual([
+    ['resolved', oldest.id],
+  ]);
+  const versions = raised.map(({ message }) => message.slice(0, 9));
+  expect(versions).toEqual(versions.toSorted());
+  expect(new Set(versions)).toEqual(new Set(['version 1', 'version 2']));
+  const ids = raised.map(({ id }) => id);
+  expect(new Set(ids).size).toBe(made);
   const known = await listed(second);
   expect(known.filter(({ silencedBy }) => silencedBy === null).map(({ id }) => id)).toEqual(ids.toReversed());
-  const silenced = known.filter(({ silencedBy }) => silencedBy !== null);
-  expect(new Set(silenced.map(({ message }) => markIn(message).replace(/\d+/, 'N')))).toEqual(new Set(['quiet-N']));
-  expect(known.filter(({ state }) => state === 'ACKNOWLEDGED').map(({ id }) => id)).toEqual([oldest.id]);
+  const silenced = known.filter(({ silencedBy }) => silencedBy !== null).toReversed();
+  expect(silenced.map(({ message }) => markIn(message))).toEqual(['quiet-1', 'quiet-2', 'quiet-3']);
+  expect(known.filter(({ history }) => history.length > 0)).toMatchObject([
+    {
+      id: oldest.id,
+      state: 'RESOLVED',
+      history: [
+        { action: 'ACKNOWLEDGED', comment: 'I look' },
+        { action: 'RESOLVED', comment: 'it was me' },
+      ],
+    },
+  ]);
 }, 240_000);

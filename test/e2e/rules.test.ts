@@ -175,20 +175,30 @@ it('change while a container works, and each of its processes is told once', asy
   await write(each(0));
   const server = await start();
   await docker.run('-d', '--name', 'worker', TEST_IMAGE, 'sleep', '600');
-  const count = 300;
-  const working = run('sh', ['-c', `for i in $(seq ${count}); do /bin/true mark-$i; done`]);
+  const stop = join(data, 'stop');
+  const working = run('sh', [
+    '-c',
+    `i=0; while [ ! -e ${stop} ]; do i=$((i + 1)); /bin/true mark-$i; sleep 0.01; done; echo $i`,
+  ]);
+  const messages = async (): Promise<readonly string[]> =>
+    (await alertsOf(server)).map(({ message }) => message).toReversed();
+  const isTold = (version: number) =>
+    until(`version ${version} is told`, async () => (await messages()).some((text) => text.startsWith(`${version} `)));
+  await isTold(0);
   for (let version = 1; version <= 5; version++) {
-    await sleep(60);
     await write(each(version));
+    await isTold(version);
   }
-  await working;
-  const marks = async (): Promise<readonly string[]> =>
-    (await alertsOf(server)).map(({ message }) => /mark-\d+/.exec(message)?.[0] ?? '');
-  await until('all are told', async () => (await marks()).length >= count);
+  await writeFile(stop, '');
+  const count = Number((await working).stdout);
+  await until('all are told', async () => (await messages()).length >= count);
   await sleep(300);
-  const found = await marks();
-  expect(found).toHaveLength(count);
-  expect(new Set(found).size).toBe(count);
+  const found = await messages();
+  const marks = found.map((message) => /mark-\d+/.exec(message)?.[0]);
+  expect(marks).toEqual(Array.from({ length: count }, (_, i) => `mark-${i + 1}`));
+  const versions = found.map((message) => Number(message.split(' ')[0]));
+  expect([...new Set(versions)]).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(versions).toEqual(versions.toSorted());
   expect(await server.query('{ rules { missed } }')).toEqual({ rules: { missed: '0' } });
 });
 

@@ -5,10 +5,17 @@ export interface Behaviour {
   /** What the alert has to say. */
   readonly says: string | RegExp;
   /** Of the process that the alert is about. */
-  readonly comm?: string;
+  readonly comm: string;
+  /** Also what happens besides matches, and is combined with the alert. */
+  readonly isRepeated?: boolean;
+  /** The behaviour whose process, or a descendant of it, the alert is about, where `act` is none itself. */
+  readonly by?: string;
   /** Other rules that it breaks too. */
   readonly also?: readonly string[];
 }
+
+/** What performs them all. */
+export const SCRIPT = 'the script';
 
 /** In a container as `docker run` makes it. */
 export const ordinary: readonly Behaviour[] = [
@@ -56,8 +63,8 @@ export const ordinary: readonly Behaviour[] = [
     comm: 'python3',
     says: 'connected to 127.0.0.1:9',
   },
-  { rule: 'program-from-memory', act: 'behaviour memory-program', says: '/memfd:payload' },
-  { rule: 'deleted-program', act: 'behaviour deleted-program', says: '/root/gone' },
+  { rule: 'program-from-memory', act: 'behaviour memory-program', comm: 'memfd:payload', says: '/memfd:payload' },
+  { rule: 'deleted-program', act: 'behaviour deleted-program', comm: 'gone', says: '/root/gone' },
   {
     rule: 'program-in-shared-memory',
     act: 'behaviour copy /dev/shm/p; /dev/shm/p',
@@ -171,7 +178,14 @@ export const ordinary: readonly Behaviour[] = [
   },
   { rule: 'loader-variable-used', act: 'env LD_PRELOAD=/root/x.so id', comm: 'env', says: 'LD_PRELOAD=/root/x.so' },
   { rule: 'login-module-changed', act: 'echo >> /etc/pam.d/su', comm: 'bash', says: '/etc/pam.d/su' },
-  { rule: 'tool-listens', act: 'ksh93 do listen 4002', comm: 'ksh93', says: 'listens on 0.0.0.0:4002' },
+  // The next one listens too.
+  {
+    rule: 'tool-listens',
+    act: 'ksh93 do listen 4002',
+    comm: 'ksh93',
+    says: 'listens on 0.0.0.0:4002',
+    isRepeated: true,
+  },
   {
     rule: 'connection-to-tool',
     act: 'ksh93 do accept 4002',
@@ -250,7 +264,7 @@ export const ordinary: readonly Behaviour[] = [
     rule: 'descriptor-passed-across-containers',
     act: 'behaviour receive /shared/across',
     comm: 'behaviour',
-    says: 'of container third',
+    says: /^behaviour was passed \(unreachable\)\/bin\/behaviour by behaviour of container third, as user 0 in container web$/,
   },
   { rule: 'root-changed', act: 'chroot /', comm: 'chroot', says: 'chroot changed its root to /' },
   {
@@ -351,7 +365,8 @@ export const privileged: readonly Behaviour[] = [
     comm: 'mknod',
     says: 'mknod made the device /root/disk (7:0)',
   },
-  { rule: 'disk-opened', act: 'head -c 0 /root/disk', comm: 'head', says: '(7:0)' },
+  // The kernel asks more than once.
+  { rule: 'disk-opened', act: 'head -c 0 /root/disk', comm: 'head', says: '(7:0)', isRepeated: true },
   {
     rule: 'file-of-other-container',
     act: 'cat /proc/$HOST_PID/root/etc/hostname',
@@ -416,7 +431,13 @@ export const privileged: readonly Behaviour[] = [
 
 /** With a terminal. */
 export const atTerminal: readonly Behaviour[] = [
-  { rule: 'terminal-shell-in-container', act: ':', comm: 'bash', says: 'shell bash with a terminal was started by' },
+  {
+    rule: 'terminal-shell-in-container',
+    act: ':',
+    by: SCRIPT,
+    comm: 'bash',
+    says: 'shell bash with a terminal was started by',
+  },
   {
     rule: 'packages-installed-by-hand',
     act: 'apk add strace',
@@ -425,34 +446,60 @@ export const atTerminal: readonly Behaviour[] = [
   },
 ];
 
+const NEW_PROGRAM = 'program-new-to-image';
+
 /** Of an image that was watched for long enough already, and did nothing. */
 export const unusual: readonly Behaviour[] = [
   {
-    rule: 'program-new-to-image',
+    rule: NEW_PROGRAM,
     act: 'behaviour accept 81 127.0.0.5',
     comm: 'behaviour',
     says: '/bin/behaviour is new to the image',
   },
-  { rule: 'listening-port-new-to-image', act: ':', comm: 'behaviour', says: 'behaviour listens on 0.0.0.0:81' },
+  {
+    rule: 'listening-port-new-to-image',
+    act: ':',
+    by: NEW_PROGRAM,
+    comm: 'behaviour',
+    says: 'behaviour listens on 0.0.0.0:81',
+  },
   {
     rule: 'outbound-port-new-to-image',
     act: ':',
+    by: NEW_PROGRAM,
     comm: 'peer',
     says: 'connected to 127.0.0.1:81, a port new to the image',
   },
   {
     rule: 'inbound-port-new-to-image',
     act: ':',
+    by: NEW_PROGRAM,
     comm: 'behaviour',
     says: 'accepted a connection from 127.0.0.5 on port 81',
   },
 ];
 
-/** One script that does them all, one after the other. */
-export function scriptOf(behaviours: readonly Behaviour[], { terminal = false } = {}): string {
+/**
+ * One script for bash that does them all, one after the other, each in a shell of its own. In `started` it writes when each of these
+ * shells was started, and it itself.
+ */
+export function scriptOf(behaviours: readonly Behaviour[], started: string, { terminal = false } = {}): string {
   const redirected = terminal ? '' : '</dev/null';
-  return behaviours
-    .map(({ rule, act }) => `: ${rule}\n( ${act} ) ${redirected} >/dev/null 2>&1\n`)
-    .join('')
-    .concat('true\n');
+  const tell = (name: string): string =>
+    `read -r stat < /proc/$BASHPID/stat; set -- \${stat##*) }; echo "\${20} ${name}" >> ${started}; set --`;
+  return [
+    tell(SCRIPT),
+    ...behaviours.map(({ rule, act }) => `( ${tell(rule)}; ${act} ) ${redirected} >/dev/null 2>&1`),
+    'true\n',
+  ].join('\n');
+}
+
+/** By their names, in clock ticks since boot (proc_pid_stat(5)), of what `scriptOf` made. */
+export function startsOf(text: string): ReadonlyMap<string, number> {
+  return new Map(
+    text
+      .trim()
+      .split('\n')
+      .map((line) => [line.slice(line.indexOf(' ') + 1), Number.parseInt(line, 10)]),
+  );
 }

@@ -18,6 +18,8 @@ import { specOf } from './spec.js';
 export interface RuleWatch {
   readonly engine: RuleEngine;
   readonly alerts: readonly RuleAlert[];
+  /** What was raised again, and is combined with one of the alerts. */
+  readonly repeated: readonly RuleAlert[];
   readonly rules: RuleSet;
   /** Ends the session; what it counted. */
   close(): Promise<SessionStats>;
@@ -59,9 +61,10 @@ export async function watchRules(
   for (const rule of rules.rules)
     for (const [tracker, read] of rule.demand) demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...read]));
   const alerts: RuleAlert[] = [];
+  const repeated: RuleAlert[] = [];
   const engine = new RuleEngine(rules.rules, context, {
     raise: (alert) => void alerts.push(alert),
-    repeat: () => undefined,
+    repeat: (_known, renew) => void repeated.push(renew()),
     failed: (rule, error) => {
       throw new Error(`the rule ${rule} has failed`, { cause: error });
     },
@@ -83,6 +86,7 @@ export async function watchRules(
   return {
     engine,
     alerts,
+    repeated,
     rules,
     close: async () => {
       await manager.stop(session.id);
