@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { acceptedSocket, isServer, isService, serverCheck } from './listener.js';
+import { temporaryDirectory } from '../../test/support/store.js';
+import { acceptedSocket, isServer, isService, listenerAt, serverCheck } from './listener.js';
 
 const head = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
 const row = (local: string, remote: string, state: string, uid: number, inode: number): string =>
@@ -87,3 +91,36 @@ it.each([
   [['node', 'dist/main.js', 'run'], false],
   [[''], false],
 ])('takes %j for a server: %s', (args, server) => expect(isServer(args)).toBe(server));
+
+describe('who listens already', () => {
+  const script = `const server = require('node:net').createServer().listen(0, process.argv[3], () => console.log(server.address().port))`;
+
+  it.each(['127.0.0.1', '0.0.0.0', '::'])('is told where it is a server of Eunomia, at %s', async (host) => {
+    const { path, remove } = await temporaryDirectory();
+    await writeFile(join(path, 'main.js'), script);
+    const child = spawn(process.execPath, [join(path, 'main.js'), 'serve', host], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      const [port] = (await once(child.stdout, 'data')) as [Buffer];
+      expect(await listenerAt('127.0.0.1', Number(port))).toBe(`another Eunomia server (process ${child.pid})`);
+    } finally {
+      child.kill();
+      await once(child, 'exit');
+      await remove();
+    }
+  });
+
+  it('is told by name where it is another program, and not taken for who listens at another address', async () => {
+    const other = createServer().listen(0, '127.0.0.2');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    try {
+      expect(await listenerAt('127.0.0.2', port)).toMatch(new RegExp(`^.+ \\(process ${process.pid}\\)$`));
+      expect(await listenerAt('0.0.0.0', port)).toContain(`(process ${process.pid})`);
+      expect(await listenerAt('127.0.0.1', port)).toBe('another program');
+    } finally {
+      other.close();
+    }
+  });
+});

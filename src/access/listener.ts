@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { endianness } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupClaims } from '../inventory/cgroup.js';
 import { parseProcessCgroups } from '../inventory/process-cgroup.js';
 import { isLoopback } from './access.js';
 import type { ConnectionEnds } from './peer.js';
-import { FOREIGN, Namespaces, Peers, type SocketOwner, type Verdict } from './peers.js';
+import { FOREIGN, holdersOf, Namespaces, Peers, type SocketOwner, type Verdict } from './peers.js';
 
 const ESTABLISHED = '01'; // TCP_ESTABLISHED of include/net/tcp_states.h
+const LISTENING = '0A'; // TCP_LISTEN
 /** How long a server may take to accept a connection. */
 const ACCEPT_MS = 5_000;
 const AGAIN_MS = 5;
@@ -66,6 +67,30 @@ export function acceptedSocket(ends: ConnectionEnds, read: ReadTable = readProc)
     }
   }
   return null;
+}
+
+/** Who listens where somebody else cannot any more: "another Eunomia server (process 7)"; "another program" where that cannot be told. */
+export async function listenerAt(host: string, port: number): Promise<string> {
+  // A wildcard is of all addresses, and a name of any.
+  const isAny = isIP(host) === 0 || /^[0:.]+$/.test(host);
+  const own = formsOf(host);
+  const inodes = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file, i) =>
+    readProc(file)
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, local = '', , state]) => {
+        const [address = '', at] = local.split(':');
+        const isThere = isAny || address === own[i] || /^0+$/.test(address);
+        return state === LISTENING && at === portOf(port) && isThere;
+      })
+      .map((parts) => Number(parts[9])),
+  );
+  const [pid] = await holdersOf(inodes);
+  if (pid === undefined) return 'another program';
+  const isOurs = isServer(readProc(`/proc/${pid}/cmdline`).split('\0'));
+  const name = readProc(`/proc/${pid}/comm`).trim();
+  return `${isOurs ? 'another Eunomia server' : name || 'another program'} (process ${pid})`;
 }
 
 /** Why a process that accepts connections is no server of this machine. */

@@ -128,6 +128,13 @@ class Scan {
   }
 }
 
+/** Ids of the processes that hold one of these sockets, as far as this process may see them. */
+export async function holdersOf(inodes: readonly number[]): Promise<readonly string[]> {
+  const scan = new Scan(Promise.resolve());
+  for (const inode of inodes) scan.add(inode);
+  return [...new Set((await Promise.all(inodes.map((inode) => scan.holdersOf(inode)))).flat())];
+}
+
 function usersOfProcess(): number[] {
   const own = process.geteuid?.() ?? 0;
   const sudo = own === 0 ? process.env['SUDO_UID'] : undefined;

@@ -60,8 +60,9 @@ export function suggest(name: string, known: Iterable<string>): string {
   return near.length ? `; did you mean ${near.join(' or ')}?` : '';
 }
 
+/** One slip in a short name: with two, "nope" would be near to "open". */
 function farthest({ length }: string): number {
-  return Math.max(2, Math.floor(length / 3));
+  return Math.floor(length / 3);
 }
 
 function distance(name: string, candidate: string): number {
@@ -71,14 +72,19 @@ function distance(name: string, candidate: string): number {
   return least > farthest(candidate) ? least : editDistance(name, candidate);
 }
 
+/** How many letters are to be inserted, left out, replaced, or exchanged with the next one. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
       const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const isExchanged = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const exchanged = isExchanged ? (before[j - 2] ?? 0) + 1 : Infinity;
+      next.push(Math.min(replaced, exchanged, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
     }
+    before = row;
     row = next;
   }
   return row[b.length] ?? 0;

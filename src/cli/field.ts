@@ -1,4 +1,4 @@
-import { suggest } from '../base/errors.js';
+import { invalid, suggest } from '../base/errors.js';
 import type { Client } from '../client/client.js';
 import { lineageValues } from '../event/lineage.js';
 import { fieldType } from '../event/scalar.js';
@@ -83,12 +83,10 @@ export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly 
   const known = knownPaths(trackers);
   const chosen = paths.flatMap((given) => {
     const path = wholePath(given, known);
-    if (known.has(path) || (path.startsWith(labels) && path.length > labels.length)) return [path];
+    if (known.has(path) || isLabel(path)) return [path];
     const below = [...known].filter((field) => field.startsWith(`${path}.`));
     if (below.length) return below;
-    const names = trackers.map(({ name }) => name).join(', ');
-    const near = suggest(path, [...known, ...shortNames(known)]) || `; there are ${[...known].join(', ')}`;
-    throw new UsageError(`--fields: no field ${JSON.stringify(path)} in ${names}${near}`);
+    throw new UsageError(`--fields: ${unknownField(path, known, trackers)}`);
   });
   return [...new Set(chosen)].map(columnOf);
 }
@@ -134,6 +132,29 @@ export function wholePath(given: string, known: ReadonlySet<string>): string {
   // No tracker lists the labels: any name may be one.
   const isLabel = `container.${given}.`.startsWith(labels) && known.has('container.name');
   return paths.find((path) => known.has(path)) ?? (isLabel ? `container.${given}` : given);
+}
+
+/** The fields that a flag names for this argument of an aggregate. A name that no tracker has is BAD_USER_INPUT. */
+export function countedPaths(
+  argument: string,
+  given: readonly string[],
+  trackers: readonly TrackerInfo[],
+): readonly string[] {
+  const known = readablePaths(trackers);
+  return given.map((name) => {
+    const path = wholePath(name, known);
+    if (known.has(path) || isLabel(path)) return path;
+    throw invalid(argument, unknownField(name, known, trackers));
+  });
+}
+
+function isLabel(path: string): boolean {
+  return path.startsWith(labels) && path.length > labels.length;
+}
+
+function unknownField(name: string, known: ReadonlySet<string>, trackers: readonly TrackerInfo[]): string {
+  const near = suggest(name, [...known, ...shortNames(known)]) || `; there are ${[...known].join(', ')}`;
+  return `no field ${JSON.stringify(name)} in ${trackers.map((tracker) => tracker.name).join(', ')}${near}`;
 }
 
 const parents = ['process.', 'container.'];

@@ -6,10 +6,10 @@ import { checkFlags } from './effect.js';
 import { printerOf, printBatch, withEvents, type EventFlags } from './event-flags.js';
 import {
   allTrackers,
+  countedPaths,
   headersOf,
   describeTrackers,
   readablePaths,
-  wholePath,
   type EventFields,
   type TrackerInfo,
 } from './field.js';
@@ -100,14 +100,14 @@ async function print(client: Client, flags: Flags, world: World): Promise<void> 
   );
   const known = readablePaths(trackers);
   const where = flags.where === undefined ? undefined : await whereInput(flags.where, flags, known);
+  const by = flags.countBy && countedPaths('groupBy', flags.countBy, trackers);
   if (found.length === 0) {
     const { head } = flags.fields ? printerOf(trackers, flags, world) : { head: '' };
-    await countsBy(client, { ...range, where }, flags.countBy?.map((path) => wholePath(path, known)) ?? ['tracker']);
+    await countsBy(client, { ...range, where }, by ?? ['tracker']);
     if (head) await world.output.write(head);
     return world.tell('0 events');
   }
-  if (flags.countBy) {
-    const by = flags.countBy.map((path) => wholePath(path, known));
+  if (by) {
     const rows = await countsBy(client, { ...range, where }, by);
     const table = new Table(['count', ...headersOf(by, known)], world.output.width);
     const cells = rows.map(({ key, count, other }) => [

@@ -118,7 +118,7 @@ describe('eunomia run', () => {
   });
 
   it.each([
-    [['run'], /missing required argument 'tracker'/],
+    [['run'], /^eunomia: missing required argument 'tracker'\n/],
     [['run', 'exce'], /no tracker "exce"; did you mean "exec"/],
     [['run', 'zzzzzzz'], /no tracker "zzzzzzz"; there are exec, tcp/],
     [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
@@ -127,6 +127,12 @@ describe('eunomia run', () => {
     ...['--pid', '--uid', '--cgroup', '--fields', '--count-by'].map(
       (flag) => [['run', 'exec', flag, ''], new RegExp(`${flag} <.*Give at least one value`)] as const,
     ),
+    [['top', 'exec', '--by', 'nmae'], /^eunomia: --by: no field "nmae" in exec; did you mean "name"\?\n/],
+    [['top', 'exec', '--by', 'zzzzzzz'], /^eunomia: --by: no field "zzzzzzz" in exec; there are .*process.comm/],
+    [['top', 'exec', '--sum', 'errno,'], /^eunomia: --sum: no field "errno," in exec; did you mean "errno"\?\n/],
+    [['top', 'exec', '--every', '1ms'], /^eunomia: --every: "1ms" is no duration from 100ms to 1h/],
+    [['run', 'exec', '--count-by', 'nmae'], /^eunomia: --count-by: no field "nmae" in exec; did you mean "name"\?\n/],
+    [['run', 'nope'], /^eunomia: no tracker "nope"; there are exec, tcp\n/],
     [['top', 'exec', '--sum', ''], /--sum <field>.*Give a value/],
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
     [['run', 'exec', '--for', 'soon'], /^eunomia: --for: "soon" is no duration/m],
@@ -159,7 +165,8 @@ describe('eunomia run', () => {
     [['report', '--file', 'x.ndjson', '--for', '10s'], /--for: watches from now on/],
     [['report', 'a', 'b', '--compare', '--top', '5'], /--top: cannot be combined with --compare/],
     [['serve', '--data-dir', 'none', '--retention-age', '1d'], /--retention-age: is of the history/],
-    [['rnu'], /Did you mean run/],
+    [['rnu'], /^eunomia: unknown command 'rnu'\n\(Did you mean run\?\)/],
+    [['rules', 'import', 'falco', '--noo'], /^eunomia: unknown option '--noo'/],
     [['serve', '--port', '70000'], /--port: "70000" is not a whole number from 0 to 65535/],
     [['serve', '--tokens-file', '/no/such'], /--tokens-file: ENOENT/],
     [['sessions', '--server', 'http://127.0.0.1:9', '--token', ''], /--token: is empty; leave it out/],

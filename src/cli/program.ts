@@ -40,7 +40,10 @@ export function createProgram(version: string, world: World): Command {
     .exitOverride()
     // Beside flags with long names too, a terminal of 80 columns has room for words.
     .configureHelp({ minWidthToWrap: 20 })
-    .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
+    .configureOutput({
+      writeErr: (text) => world.tell(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error: /, 'eunomia: ')),
+    });
   for (const add of [
     addServe,
     addTrackers,

@@ -3,14 +3,14 @@ import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { bytesText, durationText } from '../event/details.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { describeTrackers, headersOf, knownPaths, readablePaths, wholePath } from './field.js';
+import { countedPaths, describeTrackers, headersOf, knownPaths, readablePaths } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { withSession } from './session.js';
 import { unlessAborted } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
-import { append, collect, notEmpty, wholeNumber } from './usage.js';
+import { append, collect, notEmpty, span, wholeNumber } from './usage.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
 
@@ -55,6 +55,10 @@ const document = `subscription Top($session: ID!, $by: [EventField!]!, $measures
   aggregate(session: $session, groupBy: $by, measures: $measures, every: $every, replay: 1000000) {
     at events missed lost dropped final rows { key { value } count other values { name unit number } } } }`;
 
+/** Is refused where the subscription would be. */
+const check = `query Check($session: ID!, $by: [EventField!]!, $measures: [Measure!]) {
+  session(id: $session) { aggregate(groupBy: $by, measures: $measures, limit: 1) { count } } }`;
+
 const usual = ['container.name', 'process.comm'];
 
 export function addTop(program: Command, world: World): void {
@@ -69,7 +73,7 @@ export function addTop(program: Command, world: World): void {
       collect,
     )
     .option('--sum <field>', 'add up this number, and sort by it: readBytes', notEmpty)
-    .option('--every <duration>', 'show the counts at this interval, 100ms to 1h', '1s')
+    .option('--every <duration>', 'show the counts at this interval, 100ms to 1h', span('--every', '100ms', '1h'), '1s')
     .option('-n, --limit <rows>', 'show this many groups', wholeNumber('--limit', 1, 1000), 20)
     .option('--where <expression>', 'only events that match this CEL expression, or the saved filter @NAME')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
@@ -95,8 +99,8 @@ export async function top(client: Client, names: readonly string[], flags: Flags
     requests.map(({ name }) => name),
   );
   const known = readablePaths(trackers);
-  const by = (flags.by ?? usual).map((path) => wholePath(path, known));
-  const sums = flags.sum === undefined ? [] : [wholePath(flags.sum, known)];
+  const by = countedPaths('groupBy', flags.by ?? usual, trackers);
+  const sums = flags.sum === undefined ? [] : countedPaths('measures[0].field', [flags.sum], trackers);
   const input = {
     trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
     target: targetInput(flags),
@@ -120,8 +124,9 @@ export async function top(client: Client, names: readonly string[], flags: Flags
     const draw = async (final: boolean): Promise<boolean> =>
       (!isLive || (await output.clear())) && output.write(groups.table(output, final));
     try {
-      world.tell(`counting${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
       const measures = sums.map((field) => ({ fn: 'SUM', field }));
+      await client.query(check, { session, by, measures });
+      world.tell(`counting${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
       for await (const { aggregate: change } of client.subscribe<{ aggregate: Change }>(document, {
         session,
         by,

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Option } from 'commander';
 import { splitList } from '../options/kind.js';
+import { parseDuration } from '../base/duration.js';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { UsageError } from '../base/usage.js';
 
@@ -69,6 +70,15 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
     const number = Number(value);
     if (/^\d+$/.test(value) && number >= least && number <= most) return number;
     throw new UsageError(`${flag}: ${JSON.stringify(value)} is no whole number from ${least} to ${most}`);
+  };
+}
+
+/** A duration in a range, or a UsageError that names the flag. */
+export function span(flag: string, least: string, most: string): (value: string) => string {
+  const msOf = (text: string): number => parseDuration(text) ?? NaN;
+  return (value) => {
+    if (msOf(value) >= msOf(least) && msOf(value) <= msOf(most)) return value;
+    throw new UsageError(`${flag}: ${JSON.stringify(value)} is no duration from ${least} to ${most}, like "2s"`);
   };
 }
 

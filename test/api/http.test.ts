@@ -432,7 +432,7 @@ describe('over HTTP', () => {
     const second = await createFixture({ port });
     await expect(createServer(second.services)).rejects.toMatchObject({
       code: 'PORT_IN_USE',
-      message: expect.stringContaining('--port'),
+      message: expect.stringMatching(/ is in use by .+ \(process \d+\); give another --port/) as string,
     });
   });
 });

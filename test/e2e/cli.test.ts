@@ -221,17 +221,18 @@ describe('eunomia run', () => {
   });
 
   it.each([
-    [['--by', 'nosuch'], '--by: no event of exec has the field "nosuch"'],
-    [['--every', '1'], '--every: Duration cannot be "1"'],
+    [['--by', 'nosuch'], '--by: no field "nosuch" in exec'],
+    [['--every', '1'], '--every: "1" is no duration from 100ms to 1h'],
     [['--sum', 'filename'], '--sum: "filename" is String'],
   ])('top refuses %j in words of the command line', async (flags, message) => {
     const counting = command('top', 'exec', ...self, ...flags, '--for', '1s');
     expect(await counting.ends()).toBe(2);
     expect(counting.told).toContain(message);
+    expect(counting.told).not.toContain('counting');
   });
 
   it.each([
-    [['--count-by', 'nosuch'], '--count-by: no event of exec has the field "nosuch"'],
+    [['--count-by', 'nosuch'], '--count-by: no field "nosuch" in exec'],
     [['--count-by', 'comm', '-n', '5'], '--limit: is of events'],
   ])('run refuses %j', async (flags, message) => {
     const counting = run('exec', ...self, ...flags, '--for', '1s');

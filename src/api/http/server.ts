@@ -1,9 +1,11 @@
+import { once } from 'node:events';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Config } from '../../base/config.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { Access, checkListen, loadTls } from '../../access/access.js';
+import { listenerAt } from '../../access/listener.js';
 import { Compression } from './compression.js';
 import { Connections } from './connections.js';
 import { CrossOrigin } from './cross-origin.js';
@@ -138,29 +140,22 @@ async function close({ server, executor, service, strangers, closeWebSockets }: 
   clearTimeout(timer);
 }
 
-function listen(server: Server, { host, port }: Config): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const refused = (error: NodeJS.ErrnoException): void => {
-      const where = `${host}:${port}`;
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new EunomiaError(
-              'PORT_IN_USE',
-              `${where} is in use by another program; give another --port (0 takes a free one), or stop that program`,
-              { cause: error, details: { host, port } },
-            )
-          : new EunomiaError('CANNOT_LISTEN', `listening on ${where}: ${messageOf(error)}`, {
-              cause: error,
-              details: { host, port },
-            }),
-      );
-    };
-    server.once('error', refused);
-    server.listen(port, host, () => {
-      server.off('error', refused);
-      resolve();
-    });
-  });
+async function listen(server: Server, { host, port }: Config): Promise<void> {
+  try {
+    server.listen(port, host);
+    await once(server, 'listening');
+  } catch (error) {
+    const where = `${host}:${port}`;
+    const details = { host, port };
+    if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'))
+      throw new EunomiaError('CANNOT_LISTEN', `listening on ${where}: ${messageOf(error)}`, { cause: error, details });
+    const who = await listenerAt(host, port);
+    throw new EunomiaError(
+      'PORT_IN_USE',
+      `${where} is in use by ${who}; give another --port (0 takes a free one), or stop that program`,
+      { cause: error, details },
+    );
+  }
 }
 
 function authority(host: string, address: AddressInfo | string | null): string {
