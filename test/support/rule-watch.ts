@@ -21,7 +21,7 @@ export interface RuleWatch {
   /** What was raised again, and is combined with one of the alerts. */
   readonly repeated: readonly RuleAlert[];
   readonly rules: RuleSet;
-  /** Ends the session; what it counted. */
+  /** Ends the session; what it counted. Idempotent. */
   close(): Promise<SessionStats>;
 }
 
@@ -83,18 +83,20 @@ export async function watchRules(
       for (const event of events) engine.evaluate(event);
     }
   })();
+  const end = async (): Promise<SessionStats> => {
+    await manager.stop(session.id);
+    await reading;
+    const stats = await session.stats();
+    await graph.close();
+    await close();
+    return stats;
+  };
+  let closing: Promise<SessionStats> | null = null;
   return {
     engine,
     alerts,
     repeated,
     rules,
-    close: async () => {
-      await manager.stop(session.id);
-      await reading;
-      const stats = await session.stats();
-      await graph.close();
-      await close();
-      return stats;
-    },
+    close: () => (closing ??= end()),
   };
 }
