@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import {
   CallToolRequestSchema,
@@ -15,6 +14,7 @@ import { Gate } from '../../base/gate.js';
 import { answerOf } from './answer.js';
 import { checkArguments } from './argument.js';
 import { exposed } from './exposed.js';
+import { PacedTransport } from './stdio.js';
 import type { Answer, Tool } from './tool.js';
 
 const INSTRUCTIONS = `Eunomia watches what the containers and processes of a Linux machine do, with eBPF.
@@ -36,7 +36,7 @@ const LAST_MS = 5000;
 export async function serveTools(tools: readonly Tool[], version: string, signal: AbortSignal): Promise<void> {
   const server = toolServer(tools, version);
   const { stdin, stdout } = process;
-  await server.connect(new StdioServerTransport());
+  await server.connect(new PacedTransport());
   await new Promise<void>((resolve) => {
     const end = (): void => resolve();
     for (const name of ['end', 'close', 'error']) stdin.once(name, end);
