@@ -200,6 +200,8 @@ const loads: readonly Load[] = [
 ];
 const ALONE = 'syscount alone';
 const ALL = 'all trackers of advice';
+/** As it was before opens were counted in the kernel. */
+const EACH = 'the same, each open an event';
 
 /** CPU that a call takes, of the process that makes it and of the server together. */
 async function measureWatching(report: Report, rounds: number): Promise<void> {
@@ -209,6 +211,7 @@ async function measureWatching(report: Report, rounds: number): Promise<void> {
   const ways = [
     { name: ALONE, trackers: ['syscount'] },
     { name: ALL, trackers: adviceTrackers },
+    { name: EACH, trackers: adviceTrackers.map((name) => (name === 'opencount' ? 'open' : name)) },
   ];
   const taken = new Map<string, number[]>();
   const add = (key: string, ns: number): void => void taken.set(key, [...(taken.get(key) ?? []), ns]);
@@ -251,6 +254,7 @@ async function measureWatching(report: Report, rounds: number): Promise<void> {
         null,
         `${Math.round(of(`${kind}, ${name}, hook`))} of them in the process, the rest in the server`,
       );
+    report.add(`watching: ${kind}, ${EACH} to ${ALONE}`, of(`${kind}, ${EACH}`) / of(`${kind}, ${ALONE}`), 'times');
     report.add(`watching: ${kind}, ${ALL} to ${ALONE}`, of(`${kind}, ${ALL}`) / of(`${kind}, ${ALONE}`), 'times', {
       goal: 1,
       better: 'lower',

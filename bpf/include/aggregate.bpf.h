@@ -4,7 +4,7 @@
  * which the program adds to and user space takes at an interval, when it asks, and at the end (src/kernel/aggregate.ts).
  *
  * The value of the map is the record itself, `struct NAME_event`. Members of type eu_total and eu_log2 are added up over
- * CPUs, the others are those of the first that was seen.
+ * CPUs, the others are those of the first that was seen, but for an eu_latest_boot_ns.
  *
  * There are two maps. Programs add to one while user space empties the other: it turns eu_control.aggregate_side, waits for an RCU
  * grace period, after which no program is in the old one, and takes its entries out. So nothing is counted twice or lost
@@ -40,16 +40,20 @@ struct task_struct___program {
 };
 #pragma clang attribute pop
 
+/* The two maps. `value_type` begins with the record; what is behind it are texts of the record. */
+#define EU_AGGREGATE_MAPS(key_type, value_type)            \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_HASH);           \
+		__uint(max_entries, EU_AGGREGATE_ENTRIES); \
+		__uint(map_flags, BPF_F_NO_PREALLOC);      \
+		__type(key, key_type);                     \
+		__type(value, value_type);                 \
+	} eu_aggregates_0 SEC(".maps"), eu_aggregates_1 SEC(".maps")
+
 /* Declares the two maps. `key_type` begins with a struct eu_aggregate_key: for a tracker whose `what` needs more room. */
-#define EU_AGGREGATES_BY(name, key_type)                              \
-	EU_EVENT(name);                                               \
-	struct {                                                      \
-		__uint(type, BPF_MAP_TYPE_HASH);                      \
-		__uint(max_entries, EU_AGGREGATE_ENTRIES);            \
-		__uint(map_flags, BPF_F_NO_PREALLOC);                 \
-		__type(key, key_type);                                \
-		__type(value, struct name##_event);                   \
-	} eu_aggregates_0 SEC(".maps"), eu_aggregates_1 SEC(".maps"); \
+#define EU_AGGREGATES_BY(name, key_type)                  \
+	EU_EVENT(name);                                   \
+	EU_AGGREGATE_MAPS(key_type, struct name##_event); \
 	static const struct name##_event eu_aggregate_zero = {}
 #define EU_AGGREGATES(name) EU_AGGREGATES_BY(name, struct eu_aggregate_key)
 

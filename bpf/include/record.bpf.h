@@ -33,6 +33,8 @@ typedef struct {
 } eu_ip;
 /* Nanoseconds on CLOCK_BOOTTIME, a point in time; 0 is null. */
 typedef __u64 eu_boot_ns;
+/* The same, in a record that stands for many occurrences (aggregate.bpf.h): user space takes the latest of all CPUs. */
+typedef __u64 eu_latest_boot_ns;
 /* Nanoseconds, a duration; EU_NO_DURATION is null. */
 typedef __u64 eu_duration_ns;
 #define EU_NO_DURATION (~0ULL)

@@ -17,6 +17,8 @@ interface Common {
   readonly behind?: true;
   /** True if user space adds it up over CPUs as 64-bit integers. Aggregates treat it as a total. */
   readonly isTotal?: true;
+  /** True if user space takes the greatest of all CPUs. */
+  readonly isLatest?: true;
   /**
    * How /metrics uses it: events by errno, sums, histograms, events by value. `bytes` applies only to fields named
    * `…Bytes`.
@@ -113,6 +115,7 @@ const table = {
     nullable: false,
   },
   eu_boot_ns: { form: 'time', bytes: 8, scalars: ['DateTime'], nullable: true },
+  eu_latest_boot_ns: { form: 'time', bytes: 8, scalars: ['DateTime'], nullable: true, isLatest: true },
   /** Null represents unknown values. A field that always has a value is non-null in the schema. */
   eu_duration_ns: {
     form: 'wide',

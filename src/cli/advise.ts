@@ -49,7 +49,7 @@ export const adviceTrackers = [
   'syscount',
   'capability',
   'exec',
-  'open',
+  'opencount',
   'fsop',
   'device',
   'bind',

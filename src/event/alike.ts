@@ -35,6 +35,11 @@ export type AlikeField =
       readonly field: string;
       /** A field that is read in its place where it is not null. */
       readonly unless: string;
+    }
+  | {
+      /** A time, of which the earliest or latest counts; where it is null, the event's own. */
+      readonly field: string;
+      readonly of: 'earliest' | 'latest';
     };
 
 export interface Alike {

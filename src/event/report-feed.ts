@@ -18,7 +18,7 @@ export interface ProgramFact {
   readonly parent: string | null;
 }
 
-/** A file was opened, or an attempt failed. */
+/** A file was opened, or an attempt failed, `count` times. */
 export interface FileFact {
   /** Absolute; for a failed attempt, as passed. Null if it was not captured. */
   readonly path: string | null;
@@ -29,6 +29,10 @@ export interface FileFact {
   /** What the opened file can be used for: both, one, or neither (O_PATH). */
   readonly reads: boolean;
   readonly writes: boolean;
+  readonly count: number;
+  /** When it happened first and last, RFC 3339 with nanoseconds; null: when the event did. */
+  readonly first: string | null;
+  readonly last: string | null;
 }
 
 /** A file system entry was changed, or an attempt failed. */

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { mergeRecords, type AggregateShape } from './aggregate.js';
 
-const shape: AggregateShape = { bootNsAt: 0, totals: [8], others: [{ offset: 16, size: 8 }], pathStateAt: 16 };
+const shape: AggregateShape = {
+  bootNsAt: 0,
+  totals: [8],
+  latest: [],
+  others: [{ offset: 16, size: 8 }],
+  pathStateAt: 16,
+};
 
 /** When it was made, whose it is, a total, and the path, with its state before it. */
 function record(bootNs: bigint, total: bigint, path: string): DataView {
@@ -35,6 +41,18 @@ describe('records of one key from two CPUs', () => {
       [record(9n, 1n, 'b'), record(5n, 1n, '')],
     ] as const)
       expect(read(mergeRecords(one, other, shape))).toEqual([5n, 2n, 1, 'b']);
+  });
+
+  it('have the latest time of both, in whichever order they are read', () => {
+    const timed = { ...shape, totals: [], latest: [8] };
+    for (const [one, other] of [
+      [record(5n, 7n, 'a'), record(9n, 2n ** 40n, 'b')],
+      [record(5n, 2n ** 40n, 'a'), record(9n, 9n, 'b')],
+    ] as const) {
+      const copies = [one, other].map((view) => new DataView(view.buffer.slice(0), 8, 24)) as [DataView, DataView];
+      expect(read(mergeRecords(one, other, timed))).toEqual([5n, 2n ** 40n, 1, 'a']);
+      expect(read(mergeRecords(copies[1], copies[0], timed))).toEqual([5n, 2n ** 40n, 1, 'a']);
+    }
   });
 
   it('of a tracker without paths are the first one', () => {

@@ -27,6 +27,8 @@ export interface AggregateShape {
   readonly bootNsAt: number;
   /** The 64-bit words that are added up over CPUs. */
   readonly totals: readonly number[];
+  /** The 64-bit times of which the latest of all CPUs counts. */
+  readonly latest: readonly number[];
   /** The fields, without the header, that are those of one CPU's record. */
   readonly others: readonly { readonly offset: number; readonly size: number }[];
   /** The byte that is 0 where a file's path is not known; null in records without. */
@@ -35,9 +37,12 @@ export interface AggregateShape {
 
 /** One record of two CPUs' for the same key, in the memory of either: of what was seen first, but for a path that only the other knows. */
 export function mergeRecords(one: DataView, other: DataView, shape: AggregateShape): DataView {
-  const { bootNsAt, totals, others, pathStateAt } = shape;
+  const { bootNsAt, totals, latest, others, pathStateAt } = shape;
   const [first, second] = bootNs(other, bootNsAt) < bootNs(one, bootNsAt) ? [other, one] : [one, other];
   for (const at of totals) addWord(first, second, at);
+  for (const at of latest)
+    if (second.getBigUint64(at, true) > first.getBigUint64(at, true))
+      first.setBigUint64(at, second.getBigUint64(at, true), true);
   if (pathStateAt !== null && !first.getUint8(pathStateAt) && second.getUint8(pathStateAt))
     for (const { offset, size } of others) bytesOf(first, offset, size).set(bytesOf(second, offset, size));
   return first;
@@ -77,13 +82,16 @@ export class AggregateMaps {
     this.#turn = turn;
     this.#keyBytes = sizes.key;
     this.#recordBytes = sizes.value;
-    const isTotal = ({ kind }: { readonly kind: keyof typeof kinds }) => kinds[kind].isTotal === true;
+    type Field = { readonly kind: keyof typeof kinds };
+    const isTotal = ({ kind }: Field) => kinds[kind].isTotal === true;
+    const isLatest = ({ kind }: Field) => kinds[kind].isLatest === true;
     this.#shape = {
       bootNsAt: header.get('bootNs')?.offset ?? 0,
       totals: [...fields.values()]
         .filter(isTotal)
         .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i)),
-      others: [...fields.values()].filter((field) => !isTotal(field)),
+      latest: [...fields.values()].filter(isLatest).map(({ offset }) => offset),
+      others: [...fields.values()].filter((field) => !isTotal(field) && !isLatest(field)),
       pathStateAt: fields.get('pathState')?.offset ?? null,
     };
   }

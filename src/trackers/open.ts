@@ -2,6 +2,7 @@ import { absolutePath } from '../tracker/absolute-path.js';
 import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
 import { bitNames, type BitNames, openFlagBits, openFlags, UNKNOWN_OPEN_FLAGS } from '../tracker/open-flags.js';
+import { openCalls, useOf } from '../tracker/opened-file.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 
 const CREATES = 0o100n | 0o20000000n; // O_CREAT, or the bit of O_TMPFILE that is its own
@@ -15,7 +16,6 @@ const resolveBits: BitNames = [
   ['RESOLVE_IN_ROOT', 0x10],
   ['RESOLVE_CACHED', 0x20],
 ];
-const WRITES: ReadonlySet<string> = new Set(['O_WRONLY', 'O_RDWR', 'O_TRUNC']);
 
 const mayCreate = (flags: bigint) => flags !== UNKNOWN_OPEN_FLAGS && (flags & CREATES) !== 0n;
 
@@ -36,7 +36,7 @@ export default defineTracker({
   columns: ['errno', 'fd', 'flags', 'path'],
   example: '{ writesOnly: true }',
   trigger: 'echo hello > /dev/null',
-  atCallExit: { open_exit: ['open', 'creat', 'openat', 'openat2', 'open_by_handle_at'] },
+  atCallExit: { open_exit: openCalls },
   optional: uring('open'),
   blindWithout: blindWithoutUring('open', 'Files that are opened through io_uring'),
   pushed: {
@@ -63,18 +63,15 @@ export default defineTracker({
     feeds: 'files',
     demand: ['path', 'resolved', 'directory'],
     alike: [{ field: 'path', unless: 'resolved' }, { field: 'resolved', names: true }, 'errno', 'flags'],
-    read: ({ resolved, path, directory, errno, flags: shown }) => {
-      const flags = shown ?? [];
-      // O_PATH gives a name only: nothing can be read or written through it.
-      const opened = errno === null && !flags.includes('O_PATH');
-      return {
-        path: resolved ?? path,
-        absolute: resolved ?? absolutePath(directory, path),
-        errno,
-        reads: opened && !flags.includes('O_WRONLY'),
-        writes: opened && flags.some((flag) => WRITES.has(flag)),
-      };
-    },
+    read: ({ resolved, path, directory, errno, flags }) => ({
+      path: resolved ?? path,
+      absolute: resolved ?? absolutePath(directory, path),
+      errno,
+      ...useOf(errno, flags),
+      count: 1,
+      first: null,
+      last: null,
+    }),
     restricting: [
       ifSet('failedOnly', 'opens that succeed are excluded', ['filesRead', 'filesWritten']),
       ifSet('writesOnly', 'opens that can modify nothing are excluded', ['filesRead', 'failedOpens']),

@@ -49,6 +49,7 @@ const more: Readonly<Record<string, string>> = {
   ipc: '$ipc sysv 77; $ipc mq /eunomia-types; $ipc attach 78',
   mount: 'mkdir p q; $mount plain $PWD/p; $mount new $PWD/q',
   open: '$workload openat2 ./no-such 0 0; $workload openat2 / 0 0',
+  opencount: '$workload openat2 ./no-such 0 0',
   packet: 'exec 3<>/dev/tcp/127.0.0.1/1',
   privilege: 'mkdir r; $privilege ids; $privilege caps; $privilege root $PWD/r; $privilege trace; $privilege rest',
   syscount: `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0)'`,

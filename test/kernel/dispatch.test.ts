@@ -107,7 +107,7 @@ async function trackerNames(): Promise<readonly string[]> {
 function steady(event: Seen): string {
   return JSON.stringify(
     Object.entries(event).filter(
-      ([name]) => !/time$|ns$|^seq$|latency|histogram|^fsync/i.test(name) || name === 'mountNs',
+      ([name]) => !/time$|ns$|^seq$|latency|histogram|^fsync|^first$|^last$/i.test(name) || name === 'mountNs',
     ),
     (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value),
   );

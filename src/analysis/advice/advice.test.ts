@@ -145,6 +145,21 @@ describe('an observation', () => {
     expect(lines.find(({ what }) => what === '/tmp')?.why).toContain('/tmp/* (more than 500 names)');
   });
 
+  it('has of opens that were counted in the kernel how many they were, and when the first and the last', () => {
+    const counted = (second: number, first: number, last: number, count: number): TraceEvent =>
+      event('opencount', second, {
+        path: '/srv/a',
+        errno: null,
+        flags: ['O_RDWR'],
+        count: String(count),
+        first: at(first),
+        last: at(last),
+      });
+    const { paths } = observe([counted(20, 12, 19, 1000), counted(21, 20, 21, 5), opened(30, '/srv/a')]);
+    expect(paths.find(({ access }) => access === 'WRITE')).toMatchObject({ first: at(12), last: at(21), count: 1005 });
+    expect(paths.find(({ access }) => access === 'READ')).toMatchObject({ first: at(12), last: at(30), count: 1006 });
+  });
+
   it('lacks what some session did not watch while no other did', () => {
     const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
     const source = { options: {}, excluded: [] };

@@ -186,7 +186,13 @@ export class Observer {
     },
     capabilities: ({ capability, call, granted, level, count }, event, at) =>
       this.#add('capabilities', { capability, call, granted, level, runtime: at.runtime }, event, at, count),
-    files: ({ path, errno, reads, writes }, event, at) => {
+    files: ({ path, errno, reads, writes, count, first, last }, event, watched) => {
+      const at = {
+        ...watched,
+        time: first ?? watched.time,
+        last: last ?? watched.last,
+        times: watched.times * count,
+      };
       if (errno === null) {
         if (reads) this.#path('READ', path, event, at);
         if (writes) this.#path('WRITE', path, event, at);

@@ -289,7 +289,18 @@ describe('a report', () => {
       feeds: 'files',
       demand: ['member'],
       read: ({ member, refused }: TraceEvent & { readonly member: string; readonly refused?: boolean }) =>
-        refused ? null : { path: member, absolute: member, errno: null, reads: true, writes: false },
+        refused
+          ? null
+          : {
+              path: member,
+              absolute: member,
+              errno: null,
+              reads: true,
+              writes: false,
+              count: 1,
+              first: null,
+              last: null,
+            },
       restricting: [{ option: 'big', says: 'small members are excluded', applies: (value) => value === 'yes' }],
     };
     const build = [...trackers, { name: 'archive', report: archive }];

@@ -199,3 +199,28 @@ it.each([
   expect(each.events).toBe(events.length);
   expect(rows).toBeLessThanOrEqual(most);
 });
+
+it('where many names in a directory were opened, counted in the kernel, each at its own times', async () => {
+  const at = (ns: number): string => `2026-01-31T08:15:30.${String(ns).padStart(9, '0')}Z`;
+  const events = Array.from({ length: 3 * MANY_NAMES }, (_, i): TraceEvent =>
+    eventWith('opencount', {
+      bootNs: String(i),
+      time: at(100_000 + i),
+      process: { comm: 'web', mountNs: '4026532254', uid: 0 },
+      container: web,
+      path: `/tmp/job.${i % (MANY_NAMES + 1)}`,
+      errno: null,
+      flags: ['O_RDWR'],
+      count: String((i % 7) + 1),
+      // The last to be read is neither the first nor the last to have been opened.
+      first: at(50_000 - ((i * 7919) % 40_000)),
+      last: at(60_000 + ((i * 7919) % 40_000)),
+    }),
+  );
+  const [{ each, alike, rows } = expect.fail()] = await stored(events);
+  expect(alike).toEqual(each);
+  expect(rows).toBe(1);
+  const count = events.reduce((sum, event) => sum + Number(Reflect.get(event, 'count')), 0);
+  const [first] = events.map((event) => String(Reflect.get(event, 'first'))).sort();
+  expect(each.paths.find(({ access }) => access === 'WRITE')).toMatchObject({ path: '/tmp/', first, count });
+});

@@ -15,7 +15,8 @@ const HEAD = ['first', 'last', 'n', 'container', ...KIND];
 interface Taken {
   readonly column: Column;
   readonly sql: string;
-  readonly isTotal: boolean;
+  /** The function by which the values of a group become one; null where a group has one value. */
+  readonly merge: 'sum' | 'min' | 'max' | null;
 }
 
 /** A query for the events of one tracker, and what a row of it is. */
@@ -90,7 +91,7 @@ function withoutNames(groups: string, taken: readonly Taken[], fields: readonly 
   const alike = [
     ...['container', 'kind'],
     ...taken
-      .filter(({ column: { name }, isTotal }) => !isTotal && name !== named.field)
+      .filter(({ column: { name }, merge }) => merge === null && name !== named.field)
       .map(({ column }) => own(column.name)),
     'directory',
   ];
@@ -99,13 +100,13 @@ function withoutNames(groups: string, taken: readonly Taken[], fields: readonly 
   // Where other paths stand for these, or the directory is written in another way than it is read, names are no names to the reader.
   const isDirectory = `length(whole) > 1 AND starts_with(whole, '/') AND NOT regexp_matches(whole, '/[.]{0,2}/') AND
     NOT starts_with(whole, '/proc/') AND NOT starts_with(whole, '/dev/')`;
-  const columns = taken.map(({ column: { name }, isTotal }) => {
+  const columns = taken.map(({ column: { name }, merge }) => {
     const sql =
       name === named.field
         ? `CASE WHEN many THEN directory || chr(${ANY_NAME.charCodeAt(0)}) ELSE ${path} END`
-        : isTotal
-          ? `sum(${own(name)})`
-          : own(name);
+        : merge === null
+          ? own(name)
+          : `${merge}(${own(name)})`;
     return `${sql} AS ${own(name)}`;
   });
   // Groups differ in what they are alike by: as many of them as are alike but for the path have as many paths.
@@ -130,13 +131,17 @@ function takenOf(field: AlikeField, table: EventTable, totals: ReadonlySet<strin
   const column = table.own.find((own) => own.name === name);
   if (!column) return [];
   const sql = `e.${quote(name)}`;
-  if (totals.has(name)) return [{ column, sql: `sum(${sql})`, isTotal: true }];
-  if (typeof field === 'string' || 'names' in field) return [{ column, sql, isTotal: false }];
+  if (totals.has(name)) return [{ column, sql: `sum(${sql})`, merge: 'sum' }];
+  if (typeof field === 'string' || 'names' in field) return [{ column, sql, merge: null }];
+  if ('of' in field) {
+    const merge = field.of === 'earliest' ? 'min' : 'max';
+    return [{ column, sql: `${merge}(coalesce(${sql}, e.time))`, merge }];
+  }
   if ('unless' in field)
-    return [{ column, sql: `CASE WHEN e.${quote(field.unless)} IS NULL THEN ${sql} END`, isTotal: false }];
+    return [{ column, sql: `CASE WHEN e.${quote(field.unless)} IS NULL THEN ${sql} END`, merge: null }];
   values.push(...field.is);
   const among = field.is.map(() => '?').join(', ');
-  return [{ column, sql: `CASE WHEN e.${quote(field.where)} IN (${among}) THEN ${sql} END`, isTotal: false }];
+  return [{ column, sql: `CASE WHEN e.${quote(field.where)} IN (${among}) THEN ${sql} END`, merge: null }];
 }
 
 function alikeOf(

@@ -16,9 +16,9 @@ export class Files implements SectionCounter<'files'> {
   readonly #written = new Tally<Opened>();
   readonly #failed = new Tally<Opened>();
 
-  add({ path, errno, reads, writes }: FileFact, { process }: TraceEvent): void {
+  add({ path, errno, reads, writes, count: times }: FileFact, { process }: TraceEvent): void {
     const count = (tally: Tally<Opened>): void => {
-      const opened = tally.add(`${path} ${errno}`, () => ({ path, errno, comms: [] }));
+      const opened = tally.add(`${path} ${errno}`, () => ({ path, errno, comms: [] }), times);
       if (opened) sample(opened.comms, process.comm);
     };
     if (errno !== null) return count(this.#failed);
