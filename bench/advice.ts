@@ -206,7 +206,7 @@ const EACH = 'the same, each open an event';
 /** CPU that a call takes, of the process that makes it and of the server together. */
 async function measureWatching(report: Report, rounds: number): Promise<void> {
   const cgroups = new ContainerCgroups();
-  const workload = await Workload.start({ cpu: CPU });
+  const workload = await Workload.start({ cpu: CPU, first: true });
   const server = await ServerProcess.start();
   const ways = [
     { name: ALONE, trackers: ['syscount'] },
