@@ -156,6 +156,11 @@ describe('a file', () => {
     expect(problems('evt.type=execve and m39', macros.join(''))[0]).toContain('stands for more than 20000 comparisons');
   });
 
+  it('may begin with a byte order mark', () => {
+    const { rules, problems: wrong } = imported(`\ufeff${rule('evt.type=execve').trimStart()}`);
+    expect([wrong, rules.map(({ problems: why }) => why)]).toEqual([[], [[]]]);
+  });
+
   it('has the output as its message, with the fields that the events have', () => {
     const { text } = imported(
       rule('evt.type=connect and fd.sport=1').replace(

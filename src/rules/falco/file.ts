@@ -100,7 +100,8 @@ class Reader {
   }
 
   #items(text: string): readonly unknown[] {
-    const { documents, tooDeep } = finish(composingYaml(text, this.#lines));
+    // The library refuses a list behind a byte order mark, which editors of Windows write.
+    const { documents, tooDeep } = finish(composingYaml(text.replace(/^\ufeff/, ''), this.#lines));
     if (tooDeep) throw invalid(this.#placeAt(tooDeep.at), `is no YAML: ${tooDeep.message}`);
     const items = documents.flatMap((document) => {
       const [error] = document.errors;
