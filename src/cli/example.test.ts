@@ -27,6 +27,12 @@ it.each(Object.entries(examples))('the examples of %s are of that command, with 
   }
 });
 
+it('each command has some', () => {
+  // `completion` has those of each shell.
+  const without = program.commands.map((command) => command.name()).filter((name) => !(name in examples));
+  expect(without).toEqual(['completion']);
+});
+
 it('are shown by --help', () => {
   let shown = '';
   const run = below(createProgram('1', nobody), 'run');

@@ -30,6 +30,27 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   export: ['eunomia export SESSION -o trace.ndjson', "eunomia export --from 24h -c 'web-*' -o web.parquet"],
   report: ['eunomia report web --for 30s', 'eunomia report web --since 24h'],
   pcap: ['eunomia pcap -c web -o web.pcapng'],
+  serve: [
+    'eunomia serve --port 5000 --retention-age 30d',
+    'eunomia serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens-file tokens',
+  ],
+  trackers: ['eunomia trackers open'],
+  containers: ['eunomia containers --all'],
+  processes: ["eunomia processes --container web --where 'uid == 0'"],
+  sockets: ['eunomia sockets --listening'],
+  files: ["eunomia files --container 'web-*' -n 100"],
+  mounts: ['eunomia mounts --container web'],
+  status: ['eunomia status --server http://127.0.0.1:4000'],
+  sessions: ['eunomia sessions --running'],
+  stop: ['eunomia stop SESSION --remove'],
+  queries: ['eunomia queries --kind filter'],
+  update: ["eunomia update SESSION --where 'errno != null' --for 1h"],
+  replay: ['eunomia replay trace.ndjson', 'eunomia replay trace.ndjson --port 4001 --speed 10'],
+  advise: ['eunomia advise web --for 10m --out web-advice'],
+  backup: ['eunomia backup -o history.duckdb'],
+  plugin: ['eunomia plugin new my-plugin', 'eunomia plugin load my-plugin/plugin.ts'],
+  rules: ['eunomia rules check rules', 'eunomia rules explain rules --rule shell-in-container'],
+  mcp: ['eunomia mcp --server https://host:4000', 'eunomia mcp --listen 127.0.0.1:4100 --server https://host:4000'],
 };
 
 /** Adds those of a command to its help. */

@@ -36,7 +36,7 @@ afterEach(async () => {
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 /** As docs/api.md has it. */
-const [shown] = blocksRunBy('test/api/persisted.test.ts');
+const [shown] = blocksRunBy('test/api/persisted.test.ts', 1);
 const named = (text: string) => JSON.parse(shown?.text.replace('HASH', sha256(text)) ?? '') as { extensions: object };
 const QUERY = 'query Node($some: Boolean = true) { server @include(if: $some) { version } }';
 const notFound = [{ message: 'PersistedQueryNotFound', extensions: { code: 'PERSISTED_QUERY_NOT_FOUND' } }];

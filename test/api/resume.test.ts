@@ -207,7 +207,7 @@ describe('an EventSource that reconnects', () => {
 async function recipe(): Promise<{
   resuming: (client: object) => { iterate(request: object): AsyncIterable<unknown> };
 }> {
-  const [code] = blocksRunBy('test/api/resume.test.ts').map(({ text }) => text);
+  const [code] = blocksRunBy('test/api/resume.test.ts', 1).map(({ text }) => text);
   if (code === undefined) throw new Error('docs/api.md has no recipe');
   return (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as Awaited<ReturnType<typeof recipe>>;
 }

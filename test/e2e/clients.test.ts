@@ -113,7 +113,7 @@ it('EventSource of Chromium goes on where it was when its connection breaks, wit
   const proxy = await Proxy.listen(Number(new URL(server.url).port));
   const selection = '{ events { ... on OpenEvent { path } } gap { lost dropped } }';
   const subscription = `subscription { events(session: "${session}", replay: 0) ${selection} }`;
-  const [shown] = blocksRunBy('test/e2e/clients.test.ts');
+  const [shown] = blocksRunBy('test/e2e/clients.test.ts', 1);
   const page = `http://127.0.0.1:${proxy.port}/graphql`;
   const browser = startClient(folder, 'eventsource.mjs', [page, subscription, shown?.text ?? '']);
   const paths: (string | null)[] = [];

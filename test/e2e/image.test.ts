@@ -136,7 +136,7 @@ describe('the image', () => {
 describe('compose.yaml', () => {
   it('runs the image as docs/docker.md does, which is how it is run above', async () => {
     const { eunomia } = await composeServices();
-    const [shown] = blocksRunBy('test/e2e/image.test.ts');
+    const [shown] = blocksRunBy('test/e2e/image.test.ts', 1);
     const [, flags = ''] = /^docker run -d --name eunomia (.*) eunomia$/ms.exec(shown?.text ?? '') ?? [];
     const own = eunomia ? await runFlags(docker, eunomia) : [];
     // An engine that does not know the two gets SYS_ADMIN instead of them, as the page says.

@@ -17,7 +17,7 @@ import { until } from '../support/until.js';
 const main = join(root, 'dist/main.js');
 const TOKEN = 'secret-of-the-admin';
 const VIEWER = 'secret-of-a-viewer';
-const [shown, shownCommand] = blocksRunBy('test/e2e/mcp.test.ts');
+const [shown, shownCommand] = blocksRunBy('test/e2e/mcp.test.ts', 2);
 const listening: ChildProcess[] = [];
 let server: TestServer;
 let folder: string;

@@ -375,7 +375,7 @@ describe('README.md', () => {
 
 describe('docs/metrics.md', () => {
   it('shows lines of a scrape', async () => {
-    const [shown] = blocksRunBy('test/e2e/pages.test.ts');
+    const [shown] = blocksRunBy('test/e2e/pages.test.ts', 1);
     const parts = (line: string) => ({
       name: /^\w+/.exec(line)?.[0],
       labels: Object.fromEntries([...line.matchAll(/(\w+)="([^"]*)"/g)].map(([, name = '', value]) => [name, value])),

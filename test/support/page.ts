@@ -44,7 +44,11 @@ export function blocksIn(language: string): readonly (Block & { readonly title: 
     .map((block) => ({ ...block, title: `${block.page}:${block.line}` }));
 }
 
-/** The blocks that a mark gives to a test. */
-export function blocksRunBy(file: string): readonly Block[] {
-  return allBlocks.filter(({ mark }) => mark === `run by ${file}`);
+/** The blocks that a mark gives to a test. Throws where there are not as many as the test runs: one more would be run by nobody. */
+export function blocksRunBy(file: string, count: number): readonly Block[] {
+  const blocks = allBlocks.filter(({ mark }) => mark === `run by ${file}`);
+  const places = blocks.map(({ page, line }) => `${page}:${line}`);
+  if (blocks.length !== count)
+    throw new Error(`${file} runs ${count} blocks, and there are ${places.join(', ') || 'none'}`);
+  return blocks;
 }

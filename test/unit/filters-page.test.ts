@@ -31,7 +31,7 @@ it.each(examples)('$tracker: $expr is evaluated where docs/filters.md says', ({ 
 });
 
 it('shows the error of an unknown field', () => {
-  const [shown] = blocksRunBy('test/unit/filters-page.test.ts');
+  const [shown] = blocksRunBy('test/unit/filters-page.test.ts', 1);
   expect(() => filterOf({ expr: 'proces.comm == "sh"' }, fields, ['exec'])).toThrow(shown?.text.trim());
 });
 

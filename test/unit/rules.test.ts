@@ -250,23 +250,27 @@ describe('the documentation', () => {
     const rules = blocksIn('yaml').filter(({ page, text }) => page === 'docs/rules.md' && /^(rules|lists):/.test(text));
     const one = rules.map(({ text }, i) => (i === 0 ? text : text.replace('rules:\n', ''))).join('');
     const [trials] = blocksIn('yaml').filter(({ text }) => text.startsWith('tests:'));
-    const [, checked, wrong, , tested, , explained] = blocksRunBy('test/unit/rules.test.ts').map(({ text }) => text);
+    const [check, checked, wrong, test, tested, explain, explained] = blocksRunBy('test/unit/rules.test.ts', 7).map(
+      ({ text }) => text,
+    );
     mkdirSync(join(folder, 'rules'));
-    const shown = async (...argv: readonly string[]) => {
-      const { out, told } = await eunomia('rules', ...argv);
+    const shown = async (command = '') => {
+      const [program, ...argv] = command.trim().split(' ');
+      expect(program).toBe('eunomia');
+      const { out, told } = await eunomia(...argv.map((word, i) => (i > 1 && word === 'rules' ? 'DIR/rules' : word)));
       return `${out}${told}`.replaceAll('DIR/', '');
     };
     put('rules/containers.yaml', one);
-    expect(await shown('check', 'DIR/rules')).toBe(checked);
-    expect(await shown('explain', 'DIR/rules', '--rule', 'shell-in-container')).toBe(explained);
+    expect(await shown(check)).toBe(checked);
+    expect(await shown(explain)).toBe(explained);
     put('rules/containers.test.yaml', trials?.text.replace('times: 2', 'times: 1') ?? '');
-    expect(await shown('test', 'DIR/rules')).toBe(tested);
+    expect(await shown(test)).toBe(tested);
     let severities = 0;
     put(
       'rules/containers.yaml',
       one.replace(/severity: HIGH/g, (found) => (severities++ === 0 ? 'severity: BAD' : found)),
     );
-    expect(await shown('check', 'DIR/rules')).toBe(wrong);
+    expect(await shown(check)).toBe(wrong);
   });
 });
 
