@@ -13,6 +13,8 @@ process.umask(0o077);
 
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, receive);
 
+// Whoever read it has gone (`2>&1 | head`). What was begun is ended in order all the same.
+process.stderr.on('error', () => undefined);
 const output = openOutput();
 const code = await runProgram(process.argv.slice(2), packageVersion(), {
   // Loaded when needed: a command that asks another server starts in half the time.

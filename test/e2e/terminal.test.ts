@@ -1,7 +1,9 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import stringWidth from 'string-width';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -218,4 +220,19 @@ it('a pipe is given the characters themselves, as a program needs them', async (
   ]);
   expect(stdout).toContain('\u009b31m\u202eb\u200b=');
   expect(JSON.parse(stdout)).toEqual({ process: { comm: hostile } });
+});
+
+it('goes on where nobody reads what it tells any more', async () => {
+  const [head, event] = (await readFile(recording, 'utf8')).split('\n');
+  const between = { from: '2026-01-31T08:15:30.000000000Z', to: '2026-01-31T08:15:31.000000000Z' };
+  const gap = JSON.stringify({ gap: { ...between, lost: '5', dropped: '0', where: 'KERNEL' } });
+  const end = JSON.stringify({ end: { items: '1', lost: '5', dropped: '0', complete: true, state: 'STOPPED' } });
+  const file = join(folder, 'gap.ndjson');
+  await writeFile(file, [head, gap, event, end].map((line) => `${line}\n`).join(''));
+  const child = spawn(process.execPath, [join(root, 'dist/main.js'), 'replay', file, '-f', 'exitCode', '-o', 'csv'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stderr.destroy(); // a gap is told before the event
+  const ended = once(child, 'exit');
+  expect([await text(child.stdout), ...(await ended)]).toEqual(['exitCode\r\n0\r\n', 0, null]);
 });
