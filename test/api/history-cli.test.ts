@@ -102,7 +102,7 @@ it.each([
 it('counts', async () => {
   const { out, told } = await history(...RANGE, '--where', 'bootNs < 3u', '--count-by', 'tracker,pid');
   expect(out.split('\n').map((line) => line.trim().split(/ +/))).toEqual([
-    ['count', 'tracker', 'process.pid'],
+    ['count', 'tracker', 'pid'],
     ...['0', '1', '2'].map((pid) => ['1', 'exit', pid]),
     [''],
   ]);
@@ -182,7 +182,7 @@ it.each([
 it.each([
   [['--where', 'x=='], '--where: 1:4: '],
   [['--where', 'nope == 1'], 'has the field "nope"'],
-  [['--count-by', 'nope'], '--count-by: no event of exit has the field "nope"'],
+  [['--count-by', 'nope'], '--count-by: no field "nope" in exit'],
   [['--fields', 'nope'], '--fields: no field "nope" in exit'],
 ])('%j is refused also where nothing is stored', async (args, told) => {
   const nothing = await history('--from', '2h', '--tracker', 'exit', ...args);
