@@ -166,7 +166,7 @@ describe('a session', () => {
   });
 
   it.each([
-    [[{ name: 'q' }], /input\.plugins\[0\]: there is no plugin "q"; did you mean "p"/],
+    [[{ name: 'q' }], /input\.plugins\[0\]: there is no plugin "q"/],
     [[{ name: 'p' }, { name: 'p' }], /input\.plugins\[1\]\.name: "p" is there already/],
     [[{ name: 'p', options: { m: 1 } }], /input\.plugins\[0\]\.options\.m: the plugin p has no option "m"/],
     [[{ name: 'p', options: { n: 0 } }], /input\.plugins\[0\]\.options\.n: must be a whole number from 1/],
