@@ -73,7 +73,8 @@ export async function trackerDocs() {
 <!-- Written by \`npm run build\` from src/trackers/ and bpf/trackers/: edit these. -->
 
 A tracker defines one kind of event that Eunomia can watch. \`eunomia trackers NAME\` shows the same information for a
-running server, and what its kernel lacks. To add a tracker, see
+running server, and what its kernel lacks; without a server, for this machine, as far as it can be told without loading BPF
+programs. To add a tracker, see
 [CONTRIBUTING.md](../CONTRIBUTING.md#adding-a-tracker).
 
 | Tracker | What it watches | Linux |

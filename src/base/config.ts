@@ -129,6 +129,8 @@ export interface Config {
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
+  /** False: loads no BPF program, so that it needs no rights; knows this machine's containers and trackers, and starts no sessions. */
+  readonly watches: boolean;
   /** A file with aggregates to be told as metrics, and with the sessions that they need; null for none. */
   readonly metricsConfig: string | null;
   /** A file with where alerts are sent; null for nowhere. */
@@ -165,6 +167,7 @@ export const defaultConfig: Config = {
   ruleActions: 'off',
   logLevel: 'info',
   replay: null,
+  watches: true,
   metricsConfig: null,
   webhooks: null,
   nodeName: null,

@@ -87,13 +87,16 @@ function givenToken(value: string): string {
   );
 }
 
-/** Runs some work with a client, and closes it whatever happens. */
+/**
+ * Runs some work with a client, and closes it whatever happens. `watches`: false where it needs no BPF program when there is no server.
+ */
 export async function withClient<T>(
   world: World,
   flags: Partial<ConnectionFlags>,
   work: (client: Client) => Promise<T>,
+  { watches = true }: { readonly watches?: boolean } = {},
 ): Promise<T> {
-  const { client, unsent, sent } = await connect(world, flags);
+  const { client, unsent, sent } = await connect(world, flags, watches);
   try {
     return await work(client);
   } catch (error) {
@@ -119,6 +122,7 @@ interface Connected {
 async function connect(
   world: World,
   { server, token, ca, engine, logLevel = LOG_LEVEL }: Partial<ConnectionFlags>,
+  watches: boolean,
 ): Promise<Connected> {
   if (server !== undefined) {
     const own = token === undefined ? await ownToken(server) : null;
@@ -126,7 +130,7 @@ async function connect(
     return { client, unsent: own?.unsent ?? null, sent: own?.file ?? null };
   }
   const given = new SettingSources(new Map(engine ? [[generalSettings.engines.flag, engine]] : []), {});
-  const config: Config = { ...defaultConfig, engines: enginesOf(given), logLevel };
+  const config: Config = { ...defaultConfig, engines: enginesOf(given), logLevel, watches };
   return { client: createLocalClient(await world.local(config, createLog(logLevel))), unsent: null, sent: null };
 }
 

@@ -37,27 +37,32 @@ export function addContainers(program: Command, world: World): void {
     .option('-a, --all', 'include recently removed containers')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((flags: Flags) =>
-      withClient(world, flags, async (client) => {
-        const where = flags.all ? { states } : null;
-        const { rows: containers } = await allRows<ContainerFields>(client, document, { where });
-        if (flags.output === 'json') {
-          await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
-          return;
-        }
-        const table = new Table(['id', 'name', 'image', 'state', 'runtime', 'pid', 'ips'], world.output.width);
-        await world.output.write(
-          table.render(
-            containers.map(({ id, name, image, state, runtime, pid, ips }) => [
-              id.slice(0, 12),
-              name ?? '',
-              image ?? '',
-              state.toLowerCase(),
-              runtime,
-              String(pid ?? ''),
-              ips.join(' '),
-            ]),
-          ),
-        );
-      }),
+      withClient(
+        world,
+        flags,
+        async (client) => {
+          const where = flags.all ? { states } : null;
+          const { rows: containers } = await allRows<ContainerFields>(client, document, { where });
+          if (flags.output === 'json') {
+            await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
+            return;
+          }
+          const table = new Table(['id', 'name', 'image', 'state', 'runtime', 'pid', 'ips'], world.output.width);
+          await world.output.write(
+            table.render(
+              containers.map(({ id, name, image, state, runtime, pid, ips }) => [
+                id.slice(0, 12),
+                name ?? '',
+                image ?? '',
+                state.toLowerCase(),
+                runtime,
+                String(pid ?? ''),
+                ips.join(' '),
+              ]),
+            ),
+          );
+        },
+        { watches: false },
+      ),
     );
 }

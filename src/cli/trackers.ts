@@ -46,18 +46,23 @@ export function addTrackers(program: Command, world: World): void {
     .argument('[name]', 'show only this tracker')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((name: string | undefined, flags: Flags) =>
-      withClient(world, flags, async (client) => {
-        if (name === undefined && flags.output === 'table') {
-          const { trackers } = await client.query<{ trackers: readonly Listed[] }>(listDocument);
-          return listAll(trackers, world.output);
-        }
-        const trackers =
-          name === undefined
-            ? (await client.query<{ trackers: readonly Described[] }>(`{ trackers { ${fields} } }`)).trackers
-            : await describeTrackers<Described>(client, [name], fields);
-        if (flags.output === 'json') await world.output.write(`${JSON.stringify(trackers, null, 2)}\n`);
-        else for (const tracker of trackers) await tellAll(tracker, world.output);
-      }),
+      withClient(
+        world,
+        flags,
+        async (client) => {
+          if (name === undefined && flags.output === 'table') {
+            const { trackers } = await client.query<{ trackers: readonly Listed[] }>(listDocument);
+            return listAll(trackers, world.output);
+          }
+          const trackers =
+            name === undefined
+              ? (await client.query<{ trackers: readonly Described[] }>(`{ trackers { ${fields} } }`)).trackers
+              : await describeTrackers<Described>(client, [name], fields);
+          if (flags.output === 'json') await world.output.write(`${JSON.stringify(trackers, null, 2)}\n`);
+          else for (const tracker of trackers) await tellAll(tracker, world.output);
+        },
+        { watches: false },
+      ),
     );
 }
 

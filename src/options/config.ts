@@ -42,7 +42,7 @@ export function configOf(sources: SettingSources): Config {
     trustedDocuments: () => trustedDocumentsOf(sources),
     limits: () => limitsOf(sources),
   });
-  return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null };
+  return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null, watches: true };
 }
 
 function historyOf(

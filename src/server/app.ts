@@ -14,6 +14,10 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     const ground = await (await import('./replay.js')).openRecording(config.replay, schema, log);
     return compose({ config, log, schema, ground });
   }
+  if (!config.watches) {
+    const ground = await (await import('./unwatched.js')).openUnwatched(config, log);
+    return compose({ config, log, schema: contractSchema(), ground });
+  }
   const opening = (await import('./live.js')).openKernel(config, log);
   // The kernel's thread begins meanwhile: the schema takes a tenth of a second.
   const schema = contractSchema();

@@ -5,7 +5,6 @@ import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
 import { ProcessGraph } from '../graph/graph.js';
 import { readProcess } from '../inventory/process.js';
-import type { CreateSource } from '../inventory/source.js';
 import { ContainerRegistry } from '../inventory/registry.js';
 import { ClockWatch } from '../kernel/clock.js';
 import { checkEnvironment } from '../kernel/environment.js';
@@ -16,6 +15,7 @@ import { KernelThread } from '../kernel/thread.js';
 import { createRuntime } from '../record/runtime.js';
 import { watchCgroups } from '../session/cgroups.js';
 import { SnapshotReader } from '../snapshot/reader.js';
+import { engineSources } from './engines.js';
 import type { Ground } from './ground.js';
 import { LackingTrackers } from './lacking.js';
 import { TrackerTrials } from './trial.js';
@@ -90,10 +90,4 @@ export async function openKernel({ engines, processTableBytes }: Config, log: Lo
 /** The beginning of the id that the kernel gave to this boot. */
 async function bootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).slice(0, 8);
-}
-
-/** dockerode takes a tenth of a second to load, and some MiB: only where there is an engine. */
-async function engineSources(hosts: readonly string[] | null, log: Log): Promise<readonly CreateSource[]> {
-  if (hosts?.length === 0) return [];
-  return (await import('../inventory/docker/sources.js')).dockerSources({ log, hosts });
 }

@@ -7,7 +7,7 @@ import { capabilitiesFor, missingCapabilities } from '../linux/hook-capability.j
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { TrackerStatus } from '../service/parts.js';
 import { warnOfRefused } from '../session/source/refused.js';
-import { listed } from '../base/listed.js';
+import { powerless } from './foretold.js';
 
 /** Objects loaded at a time. Each takes a thread of the pool, which sessions and the waiter on the rings need too. */
 const LANES = 2;
@@ -105,10 +105,9 @@ export class TrackerTrials {
   async #try(tracker: TrackerRuntime): Promise<TrackerStatus> {
     const status = (hooks: readonly string[]) => {
       const missing = missingCapabilities(hooks, this.#held);
-      const lacking = `this process lacks ${listed(missing)}, which ${hooks.join(', ')} ${hooks.length > 1 ? 'need' : 'needs'}`;
       return {
         available: missing.length === 0,
-        reason: missing.length === 0 ? null : lacking,
+        reason: powerless(missing, hooks),
         hooks,
         capabilities: capabilitiesFor(hooks),
         missingCapabilities: missing,
