@@ -140,7 +140,9 @@ describe('each setting', () => {
       const { description } = options.get(setting.flag) ?? { description: `no --${setting.flag}` };
       expect(description).toContain(`env: ${variableOf(setting)}`);
     }
-    expect(serve?.helpInformation()).toMatch(/--max-sessions <number> +sessions that may run at once \(default: 64,/);
+    // Lines are wrapped.
+    const help = serve?.helpInformation().replaceAll(/\s+/g, ' ');
+    expect(help).toContain('--max-sessions <number> sessions that may run at once (default: 64,');
   });
 
   it('is what docs/configuration.md shows (npm run docs writes it)', () => {
