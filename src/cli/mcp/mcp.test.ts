@@ -45,6 +45,16 @@ it.each([
   expect(() => checkArguments(toolNamed(name), args)).toThrow(message);
 });
 
+it('history is of the last day unless the agent says otherwise', async () => {
+  const history = toolNamed('history');
+  expect(history.inputSchema.properties).toMatchObject({
+    from: { description: expect.stringContaining('(default: 24h)') as string },
+  });
+  // All that is wrong with it is that nobody listens there.
+  const { text } = await history.call({}, new AbortController().signal);
+  expect(text).toContain('no response from http://127.0.0.1:9');
+});
+
 it('takes numbers for texts, a text for a list of one, and null for nothing', () => {
   const args = { tracker: 'exec', limit: 5, wait: 'false', where: null };
   expect(checkArguments(toolNamed('trace'), args)).toEqual({ tracker: 'exec', limit: 5, wait: 'false' });
