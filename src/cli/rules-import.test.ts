@@ -69,10 +69,11 @@ describe('eunomia rules import', () => {
   it.each<[number, string, readonly string[]]>([
     [1, 'eunomia: no rule could be translated; nothing is written', ['falco', path('none.yaml')]],
     [2, 'is no file of Falco rules, which is a list of rules, macros and lists', ['falco', path('passwd')]],
-    [2, 'ENOENT: no such file or directory', ['falco', path('gone.yaml')]],
+    [2, 'gone.yaml: cannot be read: ENOENT: no such file or directory', ['falco', path('gone.yaml')]],
+    [2, `${path('')}: cannot be read: EISDIR`, ['falco', path('')]],
     [2, 'has 10485760 bytes; at most 4194304 are read', ['falco', path('large.yaml')]],
-    [2, '--passwd: ENOENT', ['falco', path('rules.yaml'), '--passwd', path('gone')]],
-    [2, '--hosts: EISDIR', ['falco', path('rules.yaml'), '--hosts', folder]],
+    [2, `--passwd: ${path('gone')}: cannot be read: ENOENT`, ['falco', path('rules.yaml'), '--passwd', path('gone')]],
+    [2, `--hosts: ${folder}: cannot be read: EISDIR`, ['falco', path('rules.yaml'), '--hosts', folder]],
     [2, '--output: there is no directory', ['falco', path('rules.yaml'), '-o', path('gone/out.yaml')]],
     [2, 'Allowed choices are falco', ['sigma', path('rules.yaml')]],
   ])('ends with %i: %s', async (expected, message, argv) => {

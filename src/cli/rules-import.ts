@@ -67,7 +67,7 @@ async function read(file: string, flag: string): Promise<string> {
     if (size > MAX_BYTES) throw new UsageError(`${flag}${file}: has ${size} bytes; at most ${MAX_BYTES} are read`);
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw error instanceof UsageError ? error : new UsageError(`${flag}${messageOf(error)}`);
+    throw error instanceof UsageError ? error : new UsageError(`${flag}${file}: cannot be read: ${messageOf(error)}`);
   }
 }
 
