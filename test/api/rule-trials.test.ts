@@ -101,7 +101,7 @@ describe('tests of rules', () => {
     [
       ended('x'),
       tests('[]').replace('pid: 7', 'pdi: 7'),
-      'mine.test.yaml:5:37: tests[0].events[0].process.pdi: there is no such setting; did you mean "pid" or "ppid"',
+      'mine.test.yaml:5:37: tests[0].events[0].process.pdi: there is no such setting; did you mean "pid"',
     ],
     [
       ended('x'),
