@@ -61,6 +61,7 @@ export default defineTracker({
   },
   report: defineReport<'open'>({
     feeds: 'files',
+    supersededBy: ['opencount'],
     demand: ['path', 'resolved', 'directory'],
     alike: [{ field: 'path', unless: 'resolved' }, { field: 'resolved', names: true }, 'errno', 'flags'],
     read: ({ resolved, path, directory, errno, flags }) => ({

@@ -104,8 +104,9 @@ describe('two servers', () => {
     ]);
     taken.close();
     expect(code).toBeGreaterThan(0);
-    expect(stdout).toContain(
-      `127.0.0.1:${port} is in use by another program; give another --port (0 takes a free one), or stop that program`,
+    const [told = ''] = /127\.0\.0\.1:\d+ is in use by .*/.exec(stdout) ?? [];
+    expect(told.replace(/by .+ \(process/, 'by PROGRAM (process')).toBe(
+      `127.0.0.1:${port} is in use by PROGRAM (process ${process.pid}); give another --port (0 takes a free one), or stop that program`,
     );
   });
 });

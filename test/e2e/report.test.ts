@@ -178,7 +178,7 @@ describe('the report of a container', () => {
       'dns',
       'exec',
       'exit',
-      'open',
+      'opencount',
       'privilege',
       'seccomp',
       'syscount',

@@ -231,8 +231,8 @@ describe('a report', () => {
     expect(report.filesRead).toBeNull();
     expect(report.missing).toContainEqual({
       section: 'filesRead',
-      tracker: 'open',
-      problem: 'not observed: the session ran without the tracker open',
+      tracker: 'opencount',
+      problem: 'not observed: the session ran without the tracker opencount',
     });
     expect(report.missing).toContainEqual({
       section: 'syscalls',
