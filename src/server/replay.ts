@@ -1,4 +1,3 @@
-import { availableParallelism, machine, release } from 'node:os';
 import type { Log } from '../base/log.js';
 import type { GraphQLSchema } from 'graphql';
 import { loadTrackers } from '../catalog/load.js';
@@ -8,6 +7,7 @@ import { Peers } from '../access/peers.js';
 import { ownerOf } from '../kernel/socket-diag.js';
 import { createReplay, recordedTracker } from '../session/replay.js';
 import type { Ground } from './ground.js';
+import { kernelless, unavailable } from './kernelless.js';
 
 /** How much of a recording is held, as RowBatch weighs it: a million events. */
 const REPLAY_BYTES = 512 << 20;
@@ -31,26 +31,7 @@ export async function openRecording(
     peers: new Peers(ownerOf),
     problem: `${replays}, and starts no sessions of its own`,
     engineless: replays,
-    start: async () => ({
-      facts: {
-        release: release(),
-        architecture: machine(),
-        cpus: availableParallelism(),
-        libbpf: null,
-        features: [],
-      },
-      trackerStatus: () => ({
-        available: false,
-        reason: replays,
-        hooks: [],
-        capabilities: [],
-        missingCapabilities: [],
-        blindSpots: [],
-      }),
-      snapshots: null,
-      processes: null,
-      process: () => null,
-    }),
+    start: async () => kernelless(() => unavailable(replays)),
     async begin(manager) {
       await manager.replay(
         {

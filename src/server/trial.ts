@@ -8,6 +8,7 @@ import type { TrackerRuntime } from '../record/runtime.js';
 import type { TrackerStatus } from '../service/parts.js';
 import { warnOfRefused } from '../session/source/refused.js';
 import { powerless } from './foretold.js';
+import { unavailable } from './kernelless.js';
 
 /** Objects loaded at a time. Each takes a thread of the pool, which sessions and the waiter on the rings need too. */
 const LANES = 2;
@@ -24,15 +25,6 @@ const PASSING: ReadonlySet<string | null> = new Set([
   'ENOMEM',
   'ENOSPC',
 ]);
-
-const NO_TRACKER: TrackerStatus = {
-  available: false,
-  reason: 'there is no such tracker',
-  hooks: [],
-  capabilities: [],
-  missingCapabilities: [],
-  blindSpots: [],
-};
 
 /**
  * Whether this kernel can run each tracker. Loading its object says so, and costs as much as starting a session: it is done when somebody
@@ -66,7 +58,7 @@ export class TrackerTrials {
   /** Never rejects. */
   status(name: string): Promise<TrackerStatus> {
     const runtime = this.#runtimes.get(name);
-    if (!runtime) return Promise.resolve(NO_TRACKER);
+    if (!runtime) return Promise.resolve(unavailable('there is no such tracker'));
     const known = this.#trials.get(name);
     if (known && (this.#retryAt.get(name) ?? Number.POSITIVE_INFINITY) > performance.now()) return known;
     this.#retryAt.delete(name);

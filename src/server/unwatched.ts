@@ -1,4 +1,3 @@
-import { availableParallelism, machine, release } from 'node:os';
 import { Peers } from '../access/peers.js';
 import type { Config } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
@@ -12,6 +11,7 @@ import type { TrackerStatus } from '../service/parts.js';
 import { engineSources } from './engines.js';
 import { foretold, machinery } from './foretold.js';
 import type { Ground } from './ground.js';
+import { kernelless, unavailable } from './kernelless.js';
 
 const WHY = 'this process loads no BPF programs';
 
@@ -25,9 +25,9 @@ export async function openUnwatched({ engines }: Config, log: Log): Promise<Grou
     try {
       if (runtime) return foretold(runtime, here);
     } catch (error) {
-      return { ...NONE, reason: messageOf(error) };
+      return unavailable(messageOf(error));
     }
-    return { ...NONE, reason: 'there is no such tracker' };
+    return unavailable('there is no such tracker');
   };
   return {
     kernel: null,
@@ -38,29 +38,8 @@ export async function openUnwatched({ engines }: Config, log: Log): Promise<Grou
     engineless: 'it was asked for no engine',
     async start() {
       await registry.start();
-      return {
-        facts: {
-          release: release(),
-          architecture: machine(),
-          cpus: availableParallelism(),
-          libbpf: null,
-          features: [],
-        },
-        trackerStatus: status,
-        snapshots: null,
-        processes: null,
-        process: () => null,
-      };
+      return kernelless(status);
     },
     close: () => registry.close(),
   };
 }
-
-const NONE: TrackerStatus = {
-  available: false,
-  reason: null,
-  hooks: [],
-  capabilities: [],
-  missingCapabilities: [],
-  blindSpots: [],
-};

@@ -2,25 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSchema, isListType, isNonNullType, isObjectType, type GraphQLNamedType } from 'graphql';
 import { expect, it } from 'vitest';
+import { webhookConfig } from '../../test/support/webhook-config.js';
 import type { NewAlert } from '../alerts/alert.js';
 import { AlertBook } from '../alerts/book.js';
 import { root } from '../base/paths.js';
 import { bodyOf } from './body.js';
-import type { WebhookConfig } from './config.js';
-
-const config: WebhookConfig = {
-  name: 'pager',
-  url: 'http://127.0.0.1/',
-  template: 'eunomia',
-  body: null,
-  secret: null,
-  headers: {},
-  ca: null,
-  severity: 'INFO',
-  rules: null,
-  sources: null,
-  on: ['raised'],
-};
 
 const whole: NewAlert = {
   severity: 'HIGH',
@@ -89,7 +75,7 @@ it('the body of Eunomia has of an alert what the schema has, in the same form', 
   book.raise({ ...whole, key: null, process: null, container: null, evidence: null, webhooks: null, rule: null });
   const bodies: Body[] = [];
   for (let next = book.after(before); next !== null; next = book.after(next.revision)) {
-    const body = bodyOf(config)(next, { node: { id: 'n', name: 'host-1' }, delivery: 'd' });
+    const body = bodyOf(webhookConfig())(next, { node: { id: 'n', name: 'host-1' }, delivery: 'd' });
     bodies.push(JSON.parse(JSON.stringify(body)) as Body);
   }
   expect(bodies.map(({ alert: told }) => [told['ruleName'], told['sessionId'], told['count']])).toEqual([

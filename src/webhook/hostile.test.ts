@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { cert, key } from '../../test/support/certificate.js';
 import { until } from '../../test/support/until.js';
+import { webhookConfig } from '../../test/support/webhook-config.js';
 import type { NewAlert } from '../alerts/alert.js';
 import { AlertBook } from '../alerts/book.js';
 import { createLog } from '../base/log.js';
@@ -56,20 +57,7 @@ async function receiverThat(
 
 function open(url: string, more: Partial<WebhookConfig> = {}, timeoutMs = 10_000): Webhook {
   const webhook = new Webhook({
-    config: {
-      name: 'pager',
-      url,
-      template: 'eunomia',
-      body: null,
-      secret: null,
-      headers: {},
-      ca: null,
-      severity: 'INFO',
-      rules: null,
-      sources: null,
-      on: ['raised'],
-      ...more,
-    },
+    config: webhookConfig({ url, ...more }),
     book,
     node: { id: 'n', name: 'host-1' },
     version: '1',

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Receiver } from '../../test/support/receiver.js';
 import { temporaryDirectory } from '../../test/support/store.js';
 import { until } from '../../test/support/until.js';
+import { webhookConfig } from '../../test/support/webhook-config.js';
 import type { Alert, NewAlert } from '../alerts/alert.js';
 import { AlertBook } from '../alerts/book.js';
 import { createLog } from '../base/log.js';
@@ -43,20 +44,8 @@ async function openBook(): Promise<void> {
   closing.push(() => opened.close());
 }
 
-const configOf = (more: Partial<WebhookConfig> = {}): WebhookConfig => ({
-  name: 'pager',
-  url: receiver.url,
-  template: 'eunomia',
-  body: null,
-  secret: null,
-  headers: {},
-  ca: null,
-  severity: 'INFO',
-  rules: null,
-  sources: null,
-  on: ['raised', 'resolved'],
-  ...more,
-});
+const configOf = (more: Partial<WebhookConfig> = {}): WebhookConfig =>
+  webhookConfig({ url: receiver.url, on: ['raised', 'resolved'], ...more });
 
 function open(more: Partial<WebhookConfig> = {}, options: Partial<WebhookOptions> = {}): Webhook {
   const webhook = new Webhook({ config: configOf(more), book, node, version: '1', log, firstWaitMs: 20, ...options });
