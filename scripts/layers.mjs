@@ -42,6 +42,12 @@ export const layers = [
     packages: ['koffi'],
   },
   {
+    folder: 'symbols',
+    what: 'user stacks: unwound, and their functions named, by the files of programs',
+    why: 'a program’s file may be anybody’s: what reads it is given bytes and paths, and knows neither records nor sessions',
+    only: ['base', 'linux'],
+  },
+  {
     folder: 'tracker',
     what: 'what a definition of a tracker is, and what several of them share',
     why: 'a definition must be readable and testable by itself: no I/O, no kernel',

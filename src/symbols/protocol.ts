@@ -1,0 +1,18 @@
+/** A stack as it was captured, and where its process is. */
+export interface StackAsk {
+  readonly captured: Uint8Array;
+  readonly mountNs: number;
+  readonly pid: number;
+  /** Others that may be in its mount namespace, and live longer. */
+  readonly others: readonly number[];
+}
+
+/** A type, as a channel's protocol has to be. */
+export type SymbolProtocol = {
+  readonly asks: {
+    /** Returns the frames of each. */
+    readonly describe: { readonly ask: readonly StackAsk[]; readonly reply: readonly (readonly string[])[] };
+  };
+  readonly posts: Record<never, never>;
+  readonly notes: Record<never, never>;
+};
