@@ -12,8 +12,11 @@ const SIDES = ['eu_aggregates_0', 'eu_aggregates_1'] as const;
 const CPU_BYTES = 2;
 /** Records of one chunk at most, so that the server's thread is never busy for long with one. */
 const CHUNK_BYTES = 1 << 20;
-/** Entries of one call. A call never splits a bucket of the map, and a bucket is a few entries. */
-const BATCH = 2048;
+/**
+ * Entries of one call: of a reading's first, some more than the one before had, since memory for many, which the kernel has to clear, takes
+ * longer than the rest where there are few. A call never splits a bucket of the map, and a bucket is a few entries.
+ */
+const BATCH = { least: 64, most: 2048 } as const;
 const ENOENT = -2;
 const ENOSPC = -28;
 const TWO_32 = 4294967296;
@@ -69,6 +72,8 @@ export class AggregateMaps {
   readonly #recordBytes: number;
   readonly #shape: AggregateShape;
   #side = 0;
+  /** Entries of the reading before. */
+  #before = 0;
   #under: Promise<void> = Promise.resolve();
   /** A reading that has not begun: who asks now is served by it. */
   #next: Promise<void> | null = null;
@@ -132,8 +137,9 @@ export class AggregateMaps {
   async #empty(map: string): Promise<DataView[]> {
     const fd = this.#object.mapFd(map);
     const merged = new Map<string, DataView>();
-    let room = BATCH;
+    let room = Math.min(BATCH.most, Math.max(BATCH.least, 2 * this.#before));
     let from: Uint8Array | null = null;
+    let found = 0;
     for (;;) {
       // ArrayBuffers: the memory of a small typed array could move while the call runs on another thread.
       const keys = new Uint8Array(new ArrayBuffer(room * this.#keyBytes));
@@ -147,8 +153,13 @@ export class AggregateMaps {
       }
       if (result < 0 && result !== ENOENT) throw failure(`reading the aggregates of ${this.#object.name}`, result);
       this.#merge(merged, keys, values, count[0] ?? 0);
-      if (result === ENOENT) return [...merged.values()];
+      found += count[0] ?? 0;
+      if (result === ENOENT) {
+        this.#before = found;
+        return [...merged.values()];
+      }
       from = next;
+      room = Math.max(room, BATCH.most);
     }
   }
 
