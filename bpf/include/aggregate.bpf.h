@@ -72,7 +72,7 @@ static __always_inline struct eu_aggregate_key eu_aggregate_program_key(struct t
 {
 	struct eu_aggregate_key key = eu_aggregate_key(task, what);
 
-	key.program = BPF_CORE_READ((struct task_struct___program *)task, self_exec_id);
+	key.program = EU_READ((struct task_struct___program *)task, self_exec_id);
 	return key;
 }
 

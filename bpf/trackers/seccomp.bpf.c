@@ -9,6 +9,7 @@
  */
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
+#include "each_call.bpf.h"
 
 enum seccomp_action {
 	SECCOMP_ACTION_ERRNO = 1,
@@ -181,22 +182,19 @@ static __always_inline void report(struct task_struct *task, struct pt_regs *reg
 }
 
 /* Before the program at the exit, so that it is attached before that one: else a call's beginning could be missed. */
-SEC("tp_btf/sys_enter")
-int BPF_PROG(seccomp_enter)
+EU_EACH_CALL(enter, seccomp_enter, long nr)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct call_state *state;
 
 	if (!mode_of(task))
-		return 0;
+		return;
 	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (state)
 		state->begun = true;
-	return 0;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(seccomp_exit, struct pt_regs *regs, long ret)
+EU_EACH_CALL(exit, seccomp_exit, long ret)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct call_state *state;
@@ -206,27 +204,26 @@ int BPF_PROG(seccomp_exit, struct pt_regs *regs, long ret)
 
 	/* A process that is killed is told of by its signal. */
 	if (!mode || mode == SECCOMP_MODE_DEAD)
-		return 0;
+		return;
 	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!state)
-		return 0;
+		return;
 	emulated = state->emulated;
 	state->emulated = is_emulated(task);
 	if (state->begun || !state->seen) {
 		state->begun = false;
 		state->seen = true;
-		return 0;
+		return;
 	}
 	if (eu_syscall_nr(regs) < 0 || emulated || state->emulated) /* a tracer has skipped it */
-		return 0;
+		return;
 	action = SECCOMP_ACTION_ERRNO;
 	if (is_supervised(task)) {
 		if (eu_user_ret(ret) != ret) /* a signal came while the supervisor decided: the call begins anew */
-			return 0;
+			return;
 		action = SECCOMP_ACTION_ERRNO_OR_USER_NOTIF;
 	}
 	report(task, regs, action, eu_user_ret(ret));
-	return 0;
 }
 
 /* A process that is killed or trapped gets its signal before the call ends. */

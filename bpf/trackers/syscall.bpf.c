@@ -5,6 +5,7 @@
  */
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
+#include "each_call.bpf.h"
 
 enum syscall_capture {
 	SYSCALL_CAPTURE_DURATION_NS,
@@ -30,23 +31,20 @@ EU_WHERE_NUMBER(ret);
 const volatile bool failed_only = false; /* option: only calls that fail */
 
 /* Serves the duration alone: attached only while someone wants it (src/trackers/syscall.ts). */
-SEC("tp_btf/sys_enter")
-int BPF_PROG(syscall_enter, struct pt_regs *regs, long nr)
+EU_EACH_CALL(enter, syscall_enter, long nr)
 {
 	struct task_struct *task;
 	bool compat;
 
 	if (!eu_captures(SYSCALL_CAPTURE_DURATION_NS) || !eu_call_may_pass(nr))
-		return 0;
+		return;
 	task = bpf_get_current_task_btf();
 	compat = eu_task_is_32bit(task);
 	if (eu_call_passes(nr, compat) && eu_syscall_wanted(task))
 		eu_syscall_begin(task, eu_call_key(nr, compat));
-	return 0;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
+EU_EACH_CALL(exit, syscall_exit, long ret)
 {
 	long nr = eu_syscall_nr(regs);
 	bool unwanted = failed_only && !eu_is_error(ret);
@@ -57,21 +55,21 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 
 	/* An unwanted end takes its beginning with it none the less, lest a call without one takes it for its own. */
 	if (unwanted && !eu_captures(SYSCALL_CAPTURE_DURATION_NS))
-		return 0;
+		return;
 	if (!eu_call_may_pass(nr))
-		return 0;
+		return;
 	task = bpf_get_current_task_btf();
 	compat = eu_task_is_32bit(task);
 	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
-		return 0;
+		return;
 	if (eu_captures(SYSCALL_CAPTURE_DURATION_NS))
 		start = eu_syscall_began(task, eu_call_key(nr, compat));
 	ret = eu_user_ret(ret);
 	if (unwanted || (where && (!eu_passes(errno, eu_is_error(ret) ? -ret : 0) || !eu_passes(ret, ret))))
-		return 0;
+		return;
 	event = eu_reserve(struct syscall_event);
 	if (!event)
-		return 0;
+		return;
 	eu_fill(&event->header);
 	event->nr = eu_call_number(nr);
 	event->abi = eu_call_abi(nr, compat);
@@ -80,7 +78,6 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	event->ret = ret;
 	event->duration_ns = start ? event->header.boot_ns - start : EU_NO_DURATION;
 	eu_submit(event);
-	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,6 +5,7 @@
  */
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
+#include "each_call.bpf.h"
 #include "calls.bpf.h"
 #include "aggregate.bpf.h"
 
@@ -34,19 +35,17 @@ const volatile bool latency = false; /* option: durations too */
 const volatile bool arguments =
 	false; /* option: apart by the argument whose place, from 1, is the value of the call in eu_calls */
 
-SEC("tp_btf/sys_enter")
-int BPF_PROG(syscount_enter, struct pt_regs *regs, long nr)
+EU_EACH_CALL(enter, syscount_enter, long nr)
 {
 	struct task_struct *task;
 	bool compat;
 
 	if (!eu_call_may_pass(nr))
-		return 0;
+		return;
 	task = bpf_get_current_task_btf();
 	compat = eu_task_is_32bit(task);
 	if (eu_call_passes(nr, compat) && eu_syscall_wanted(task))
 		eu_syscall_begin(task, eu_call_key(nr, compat));
-	return 0;
 }
 
 struct argument {
@@ -90,8 +89,7 @@ static __always_inline void add(struct syscount_event *total, struct task_struct
 	}
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
+EU_EACH_CALL(exit, syscount_exit, long ret)
 {
 	long nr = eu_syscall_nr(regs);
 	struct syscount_event *total;
@@ -101,27 +99,26 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 	bool compat;
 
 	if (!eu_call_may_pass(nr))
-		return 0;
+		return;
 	task = bpf_get_current_task_btf();
 	compat = eu_task_is_32bit(task);
 	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
-		return 0;
+		return;
 	argument = argument_of(regs, nr);
 	key.base = eu_aggregate_program_key(task, eu_call_key(nr, compat));
 	key.argument = argument.value;
 	total = eu_aggregate_of(&key);
 	if (total) {
 		add(total, task, nr, compat, ret, argument);
-		return 0;
+		return;
 	}
 	total = eu_reserve(struct syscount_event);
 	if (!total)
-		return 0;
+		return;
 	__builtin_memset(total, 0, sizeof(*total));
 	eu_fill(&total->header);
 	add(total, task, nr, compat, ret, argument);
 	eu_submit(total);
-	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

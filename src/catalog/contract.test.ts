@@ -242,13 +242,18 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       const on = (hook: string) =>
         [...objectFile(snakeCase(name)).programs].filter(([, section]) => section === hook).map(([program]) => program);
       const { atCallEntry = {}, atCallExit = {} } = runtime.definition;
-      const looksAtAll = ['seccomp', 'syscall', 'syscount'].includes(name);
-      expect(Object.keys(atCallEntry).sort()).toEqual(looksAtAll ? [] : on('tp_btf/sys_enter').sort());
-      expect(Object.keys(atCallExit).sort()).toEqual(looksAtAll ? [] : on('tp_btf/sys_exit').sort());
+      expect(Object.keys(atCallEntry).sort()).toEqual(on('tp_btf/sys_enter').sort());
+      expect(Object.keys(atCallExit).sort()).toEqual(on('tp_btf/sys_exit').sort());
       for (const { slots } of Object.values(runtime.objectSpec({}).calls ?? {})) {
+        if (!slots) continue;
         expect(slots.length).toBeGreaterThan(0);
         expect(new Set(slots).size).toBe(slots.length);
       }
+      // Such a program is placed before others, and goes on to them.
+      const source = readFileSync(join(root, `bpf/trackers/${snakeCase(name)}.bpf.c`), 'utf8');
+      const going = [...source.matchAll(/^EU_EACH_CALL\(\w+, (\w+),/gm)].map(([, program]) => program);
+      const each = Object.entries({ ...atCallEntry, ...atCallExit }).filter(([, calls]) => calls === 'each');
+      expect(each.map(([program]) => program).sort()).toEqual(going.sort());
     });
 
     it('aggregates in maps of its record, if at all, and says so of its fields', () => {

@@ -1,5 +1,7 @@
 import { KernelError } from '../base/errors.js';
 import { objectPath } from '../base/paths.js';
+import { DISPATCHER, planOf, type CallProgram } from './call-plan.js';
+import { Chain } from './chain.js';
 import type { KernelObject } from './kernel-object.js';
 import { failure, loadLibbpf } from './libbpf.js';
 import type { Link } from './link.js';
@@ -7,84 +9,101 @@ import type { ObjectSpec } from './object-spec.js';
 import { loadOptional } from './optional.js';
 
 const MAP = 'eu_dispatch';
-/** The programs of bpf/dispatch.bpf.c, by what they are attached to. */
-const DISPATCHERS = { 'tp_btf/sys_enter': 'dispatch_enter', 'tp_btf/sys_exit': 'dispatch_exit' } as const;
+/** What programs are attached to, as chains call it, with the program of bpf/dispatch.bpf.c. In the order in which chains begin. */
+const HOOKS = [
+  { hook: 'tp_btf/sys_enter', short: 'enter', dispatcher: 'dispatch_enter' },
+  { hook: 'tp_btf/sys_exit', short: 'exit', dispatcher: 'dispatch_exit' },
+] as const;
+type Hook = (typeof HOOKS)[number];
 
-type Hook = keyof typeof DISPATCHERS;
-const hooks = Object.keys(DISPATCHERS) as readonly Hook[];
-
-/** A tracker's program that looks at some system calls alone. */
-export interface CallProgram {
-  /** The object that it is of. */
-  readonly object: number;
-  readonly program: string;
-  /** Of its calls, in `eu_dispatch`. */
-  readonly slots: readonly number[];
+interface Group {
+  readonly hook: Hook;
+  readonly programs: readonly CallProgram[];
+  /** The chain at whose end its dispatcher is. */
+  readonly chain: Chain | null;
+  object: KernelObject | null;
 }
 
 /**
- * Divides the programs of one hook into groups of which no two share a slot: each group has a dispatcher. A program that would be alone in
- * its group is in none, and is attached by itself.
- */
-export function groupsOf(programs: readonly CallProgram[]): readonly (readonly CallProgram[])[] {
-  const groups: { readonly programs: CallProgram[]; readonly taken: Set<number> }[] = [];
-  for (const one of programs) {
-    let group = groups.find(({ taken }) => !one.slots.some((slot) => taken.has(slot)));
-    if (!group) groups.push((group = { programs: [], taken: new Set() }));
-    group.programs.push(one);
-    for (const slot of one.slots) group.taken.add(slot);
-  }
-  return groups.map((group) => group.programs).filter((group) => group.length > 1);
-}
-
-/**
- * What a source attaches to system calls in the place of its trackers' programs, so that a call that none of them looks at runs few
- * programs instead of all. Where the kernel does not take it, programs are attached by themselves.
+ * What a source attaches to system calls in the place of its trackers' programs, so that a call that none of them looks at runs one program
+ * at each hook instead of all. Where the kernel does not take it, programs are attached by themselves.
  */
 export class Dispatch {
-  readonly #objects: readonly KernelObject[];
-  /** Key of a program → the dispatcher that runs it. */
-  readonly #places: ReadonlyMap<string, Place>;
+  readonly #groups: readonly Group[];
+  readonly #chains: readonly Chain[];
 
-  private constructor(objects: readonly KernelObject[], places: ReadonlyMap<string, Place>) {
-    this.#objects = objects;
-    this.#places = places;
+  private constructor(groups: readonly Group[], chains: readonly Chain[]) {
+    this.#groups = groups;
+    this.#chains = chains;
   }
 
-  /** Loads the dispatchers of these objects' programs. They are attached by `attach`. */
-  static async load(specs: readonly Pick<ObjectSpec, 'calls' | 'unneeded'>[]): Promise<Dispatch> {
-    const programs = specs.flatMap(({ calls = {}, unneeded }, object) =>
+  /** Before the objects are loaded, which get what `partsOf` says. */
+  static make(specs: readonly Pick<ObjectSpec, 'calls' | 'unneeded' | 'demanded'>[]): Dispatch {
+    const programs = specs.flatMap(({ calls = {}, unneeded, demanded = {} }, object) =>
       Object.entries(calls)
         .filter(([program]) => !unneeded.includes(program))
-        .map(([program, call]) => ({ object, program, ...call })),
+        .map(([program, call]) => ({ object, program, demanded: program in demanded, ...call })),
     );
-    const groups = hooks.flatMap((hook) =>
-      groupsOf(programs.filter((one) => one.hook === hook)).map((group) => ({ hook, group })),
-    );
-    const loading = await Promise.allSettled(groups.map(({ hook }) => loadOptional(specOf(hook))));
-    const objects: KernelObject[] = [];
-    const places = new Map<string, Place>();
-    for (const [i, loaded] of loading.entries()) {
-      if (loaded.status === 'rejected') continue;
-      objects.push(loaded.value);
-      for (const one of groups[i]?.group ?? [])
-        places.set(keyOf(one.object, one.program), { map: loaded.value.mapFd(MAP), slots: one.slots });
+    const groups: Group[] = [];
+    const chains: Chain[] = [];
+    for (const hook of HOOKS) {
+      const plan = planOf(programs.filter((one) => one.hook === hook.hook));
+      const chain = Chain.make(hook.short, plan.chain);
+      if (chain) chains.push(chain);
+      for (const [i, group] of plan.groups.entries())
+        groups.push({ hook, programs: group, chain: i === 0 ? chain : null, object: null });
     }
-    return new Dispatch(objects, places);
+    return new Dispatch(groups, chains);
+  }
+
+  /** The maps and constants of an object that has programs in chains. */
+  partsOf(object: number): readonly NonNullable<ReturnType<Chain['partOf']>>[] {
+    return this.#chains.map((chain) => chain.partOf(object)).filter((part) => part !== null);
+  }
+
+  /** Loads the dispatchers. */
+  async load(): Promise<void> {
+    await Promise.all(
+      this.#groups.map(async (group) => {
+        const object = await loadOptional(specOf(group.hook)).catch(() => null);
+        object?.placeBy((_, fd) => group.chain?.place((one) => one === DISPATCHER, fd) ?? null);
+        group.object = object;
+      }),
+    );
+  }
+
+  /** When all is loaded, before any program is attached or placed. */
+  check(objects: readonly KernelObject[]): void {
+    for (const chain of this.#chains)
+      chain.check((one) => {
+        if (one !== DISPATCHER) return objects[one.object]?.programFd(one.program) ?? -1;
+        const group = this.#groups.find((candidate) => candidate.chain === chain);
+        return group?.object?.programFd(group.hook.dispatcher) ?? -1;
+      });
+  }
+
+  /** The programs that run others. They are attached first, in this order, and detached first. */
+  get heads(): readonly CallProgram[] {
+    return this.#chains.map(({ head }) => head).filter((head) => head !== null);
   }
 
   /** Before any program is in a slot. Rejects with a KernelError. */
   async attach(): Promise<void> {
-    for (const object of this.#objects) await object.attach();
+    for (const { object } of this.#groups) await object?.attach();
   }
 
-  /** Lets the dispatcher run a program for its calls. Null where no dispatcher takes it: it is to be attached by itself. */
+  /** Has a program run for its calls. Null where neither a chain nor a dispatcher takes it: it is to be attached by itself. */
   place(object: number, program: string, fd: number): Link | null {
-    const place = this.#places.get(keyOf(object, program));
-    if (!place) return null;
-    const link = new SlotsLink(place.map);
+    const isIt = (one: CallProgram): boolean => one.object === object && one.program === program;
+    for (const chain of this.#chains) {
+      const link = chain.place((one) => one !== DISPATCHER && isIt(one), fd);
+      if (link) return link;
+    }
+    const group = this.#groups.find(({ programs }) => programs.some(isIt));
+    if (!group?.object) return null;
+    const link = new SlotsLink(group.object.mapFd(MAP));
     try {
-      for (const slot of place.slots) link.fill(slot, fd);
+      for (const slot of group.programs.find(isIt)?.slots ?? []) link.fill(slot, fd);
       return link;
     } catch (error) {
       link.clear();
@@ -95,27 +114,23 @@ export class Dispatch {
 
   /** As that of an object. */
   get skippedRuns(): number {
-    return this.#objects.reduce((sum, object) => sum + object.skippedRuns, 0);
+    return this.#groups.reduce((sum, { object }) => sum + (object?.skippedRuns ?? 0), 0);
   }
 
+  /** After the heads. */
   async detach(): Promise<void> {
-    for (const object of this.#objects) await object.detach();
+    for (const chain of this.#chains) chain.end();
+    for (const { object } of this.#groups) await object?.detach();
   }
 
   async close(): Promise<void> {
-    for (const object of this.#objects) await object.close();
+    for (const { object } of this.#groups) await object?.close();
+    for (const chain of this.#chains) chain.close();
   }
 }
 
-interface Place {
-  readonly map: number;
-  readonly slots: readonly number[];
-}
-
-const keyOf = (object: number, program: string): string => `${object} ${program}`;
-
-function specOf(hook: Hook): ObjectSpec {
-  const unneeded = hooks.filter((one) => one !== hook).map((one) => DISPATCHERS[one]);
+function specOf({ dispatcher }: Hook): ObjectSpec {
+  const unneeded = HOOKS.map((one) => one.dispatcher).filter((one) => one !== dispatcher);
   return { name: 'dispatch', path: objectPath('dispatch'), constants: {}, unneeded };
 }
 

@@ -102,7 +102,7 @@ export class ImageObject extends KernelObject {
     }
   }
 
-  protected programFd(name: string): number {
+  programFd(name: string): number {
     return this.#programs.get(name) ?? -1;
   }
 

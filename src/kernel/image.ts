@@ -1,7 +1,7 @@
 import koffi from 'koffi';
 import { readdirSync, readFileSync } from 'node:fs';
 import { objectName } from '../base/paths.js';
-import { cString, readSections } from '../btf/elf.js';
+import { cString, readSections, type Section } from '../btf/elf.js';
 import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
 import { relocatedTypes } from '../btf/relocated.js';
 import { isOfCgroups } from './kernel-object.js';
@@ -80,9 +80,15 @@ const PSEUDO_MAP_IDX = 5;
 const PSEUDO_MAP_IDX_VALUE = 6;
 const TYPE_TRACING = 26;
 const TYPE_PROG_ARRAY = 3;
-/** Maps that libbpf fills, from the object's file or from what it knows of the kernel: their content is in no image. */
-const isFilled = ({ name, type }: { readonly name: string; readonly type: number }): boolean =>
-  type === TYPE_PROG_ARRAY || name.endsWith('.kconfig');
+/**
+ * Maps that libbpf fills, from the object's file or from what it knows of the kernel: their content is in no image. What it puts into maps
+ * of programs, relocations of their section say.
+ */
+const isFilled = (
+  { name, type }: { readonly name: string; readonly type: number },
+  sections: readonly Section[],
+): boolean =>
+  (type === TYPE_PROG_ARRAY && sections.some((section) => section.name === '.rel.maps')) || name.endsWith('.kconfig');
 /** struct bpf_prog_info: attach_btf_obj_id, attach_btf_id (Linux 6.0, commit b79c9fc9551b). */
 const PROGRAM_INFO_BYTES = 232;
 const ATTACH_OBJECT_AT = 220;
@@ -101,9 +107,10 @@ export function makeImage(source: ImageSource, known: ObjectImage | null): Objec
   const bpf = loadLibbpf();
   const { object, maps } = source;
   const { path, stamp, variables, bytes, types } = source.file;
-  const license = readSections(bytes).find(({ name }) => name === 'license');
+  const sections = readSections(bytes);
+  const license = sections.find(({ name }) => name === 'license');
   const btf = readBtf(bpf.object_btf_fd(object));
-  if (!license || !btf || maps.some(isFilled)) return null;
+  if (!license || !btf || maps.some((map) => isFilled(map, sections))) return null;
   const fds = new Map(maps.map(({ pointer }, i) => [bpf.map_fd(pointer), i]));
   const functions = new ObjectFunctions(bytes);
   const programs = new Map(known?.file.stamp === stamp ? known.programs : null);

@@ -51,7 +51,7 @@ export abstract class KernelObject {
   /** Bytes of a map's keys and values. */
   abstract mapSizes(name: string): { readonly key: number; readonly value: number };
   /** Of a program; negative where it is not loaded. */
-  protected abstract programFd(name: string): number;
+  abstract programFd(name: string): number;
   protected abstract link(operation: string, program: string, to: Attachment | null): Promise<readonly Link[]>;
   protected abstract iterator(operation: string, program: string): Promise<OpenIterator>;
   /** Gives all back to the kernel; nothing is attached any more. */

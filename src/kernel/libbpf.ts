@@ -62,7 +62,7 @@ export interface Libbpf {
   iter_create: ForeignFunction<[number], number>;
   info: ForeignFunction<[number, Uint8Array, Uint32Array], number>;
   btf_load: ForeignFunction<[Uint8Array, number, null], number>;
-  map_create: ForeignFunction<[number, string, number, number, number, Uint8Array], number>;
+  map_create: ForeignFunction<[number, string, number, number, number, Uint8Array | null], number>;
   map_freeze: ForeignFunction<[number], number>;
   program_load: ForeignFunction<[number, string, string, Uint8Array, number, Uint8Array], number>;
   raw_tracepoint_open: ForeignFunction<[null, number], number>;

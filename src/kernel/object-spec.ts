@@ -13,7 +13,7 @@ export interface ObjectSpec {
   readonly attachments?: Readonly<Record<string, Attachment>>;
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
-  /** Programs at the beginning or end of system calls → the calls that they look at. Default: all. */
+  /** Programs at the beginning or end of system calls → the calls that they look at. Default: they are attached by themselves. */
   readonly calls?: Readonly<Record<string, CallHook>>;
   /**
    * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They
@@ -26,11 +26,11 @@ export interface ObjectSpec {
   readonly aggregatesEveryMs?: number;
 }
 
-/** What a program that looks at some system calls alone is attached to, and the slots of its calls in bpf/dispatch.bpf.c. */
 export interface CallHook {
   /** "tp_btf/sys_exit" */
   readonly hook: string;
-  readonly slots: readonly number[];
+  /** Of its calls, in bpf/dispatch.bpf.c; null: it looks at each call (each_call.bpf.h). */
+  readonly slots: readonly number[] | null;
 }
 
 /** A program that the kernel's verifier has refused: a fault of the program's. */

@@ -123,7 +123,7 @@ export class BpfObject extends KernelObject {
     if (image) keepImage(image, this.#file.bytes);
   }
 
-  protected programFd(name: string): number {
+  programFd(name: string): number {
     return loadLibbpf().program_fd(this.#program(name));
   }
 

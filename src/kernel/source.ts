@@ -90,7 +90,8 @@ export class Source {
     const { filter, sets = NO_SETS } = spec;
     const opened: KernelObject[] = [];
     let ring: Ring | null = null;
-    let dispatching: Promise<Dispatch> | null = null;
+    const dispatch = Dispatch.make(spec.objects);
+    let dispatching: Promise<void> | null = null;
     try {
       const session = await loadOptional(sessionSpec, (object) => {
         object.setMaxEntries(RING, spec.ringBytes);
@@ -101,15 +102,18 @@ export class Source {
       fillSets(session, sets);
 
       // Side by side, and the ring is mapped meanwhile. All are waited for: what still loads cannot be closed.
-      const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
-      dispatching = Dispatch.load(spec.objects);
+      const loading = spec.objects.map((object, index) =>
+        loadTracker(session, filter, object, index, dispatch.partsOf(index), opened),
+      );
+      dispatching = dispatch.load();
       try {
         ring = new Ring(session.mapFd(RING), spec.ringBytes);
       } finally {
         await Promise.allSettled(loading);
       }
-      const dispatch = await dispatching;
+      await dispatching;
       const objects = await Promise.all(loading);
+      dispatch.check(objects);
       for (const [index, object] of objects.entries())
         object.placeBy((program, fd) => dispatch.place(index, program, fd));
       const source = new Source(session, objects, dispatch, ring, spec.objects);
@@ -118,6 +122,7 @@ export class Source {
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
       await dispatch.attach();
+      for (const head of dispatch.heads) await objects[head.object]?.attach((program) => program === head.program);
       for (const [index, object] of objects.entries()) {
         const later = new Set([
           FOLLOW_FORK,
@@ -132,7 +137,8 @@ export class Source {
     } catch (error) {
       ring?.close();
       for (const object of opened.reverse()) await object.close();
-      await (await dispatching)?.close();
+      await dispatching;
+      await dispatch.close();
       throw error;
     }
   }
@@ -208,6 +214,8 @@ export class Source {
   async detach(): Promise<void> {
     this.#detached = true;
     await this.#hooking;
+    for (const head of [...this.#dispatch.heads].reverse())
+      await this.#objects[head.object]?.detach((program) => program === head.program);
     await this.#dispatch.detach();
     for (const object of this.#objects) await object.detach();
   }
@@ -251,6 +259,7 @@ async function loadTracker(
   filter: SourceFilter,
   object: SourceObject,
   index: number,
+  chained: ReturnType<Dispatch['partsOf']>,
   opened: KernelObject[],
 ): Promise<KernelObject> {
   const spec: ObjectSpec = {
@@ -262,11 +271,13 @@ async function loadTracker(
       eu_by_pid: filter.pids !== null,
       eu_by_uid: filter.uids !== null,
       eu_by_comm: filter.comms !== null,
+      ...Object.assign({}, ...chained.map(({ constants }) => constants)),
     },
     unneeded: [...object.unneeded, ...unneededToFollow(filter, index)],
   };
   const loaded = await loadOptional(spec, (tracker) => {
     for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
+    for (const { map, fd } of chained) tracker.reuseMap(map, fd);
   });
   opened.push(loaded);
   return loaded;

@@ -150,7 +150,7 @@ function callsOf(
   return Object.fromEntries(
     all.map(({ program, hook, names }) => [
       program,
-      { hook, slots: names ? callSlots(names) : watchedSlots(constants) },
+      { hook, slots: names === 'each' ? null : names ? callSlots(names) : watchedSlots(constants) },
     ]),
   );
 }

@@ -16,8 +16,8 @@ export interface FieldDefinition {
   readonly read: (...values: never[]) => FieldValue;
 }
 
-/** By program of the object: names of system calls. */
-export type CallPrograms = Readonly<Record<string, readonly string[] | null>>;
+/** By program of the object: names of system calls; null for those of the tracker's `watchedCalls`; each call. */
+export type CallPrograms = Readonly<Record<string, readonly string[] | null | 'each'>>;
 
 /** Of a tracker that aggregates in the kernel (aggregate.bpf.h): each of its events stands for many happenings. */
 export interface KernelAggregate {
@@ -137,8 +137,8 @@ export interface TrackerDefinition {
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
   readonly demanded?: Readonly<Record<string, string>>;
   /**
-   * Programs of the object at the end of system calls that look at some calls alone → these calls by name, or null for those of its
-   * `watchedCalls`: beside other trackers they run for these alone. Default: they run for each call of the machine.
+   * Programs of the object at the end of system calls → the calls that they look at: beside other trackers they run for these alone. Those
+   * of each call are defined with EU_EACH_CALL (each_call.bpf.h): beside others, the first alone is attached. Default: none.
    */
   readonly atCallExit?: CallPrograms;
   /** The same at the beginning of system calls. */

@@ -42,6 +42,8 @@ export default defineTracker({
     ...syscallConstants({ ...options, ownCalls: true }),
     actions: operationMask(actions, options['actions']),
   }),
+  atCallEntry: { seccomp_enter: 'each' },
+  atCallExit: { seccomp_exit: 'each' },
   pushed: {
     nr: { kind: 'number', stem: 'nr' },
     name: pushedName,

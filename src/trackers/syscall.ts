@@ -17,6 +17,8 @@ export default defineTracker({
   trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
   check: (options, where) => void syscallSelection(options, where),
   constants: (options) => ({ ...syscallConstants(options), failed_only: options.failedOnly === true }),
+  atCallEntry: { syscall_enter: 'each' },
+  atCallExit: { syscall_exit: 'each' },
   demanded: { syscall_enter: 'durationNs' },
   pushed: {
     nr: { kind: 'number', stem: 'nr' },

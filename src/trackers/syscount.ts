@@ -30,6 +30,8 @@ export default defineTracker({
     latency: options.latency !== false,
     arguments: options.arguments === true,
   }),
+  atCallEntry: { syscount_enter: 'each' },
+  atCallExit: { syscount_exit: 'each' },
   optionFor: { argument: { arguments: true } },
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
   pushed: {

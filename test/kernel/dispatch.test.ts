@@ -2,14 +2,18 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { copyOf, harness, startTracker, type Seen } from '../support/session.js';
+import { adviceTrackers } from '../../src/cli/advise.js';
 import { itNarrow } from '../support/narrow.js';
 import { specOf } from '../support/spec.js';
+import { until } from '../support/until.js';
 import { compileC, run, scratch } from '../support/workload.js';
 
-/** Calls of each tracker that looks at some calls alone, some of which fail; of the 64-bit ABI, or of i386. */
+/** Calls of each tracker of system calls, some of which fail; of the 64-bit ABI, or of i386. At the end, calls that a filter refuses. */
 const source = `
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,8 +23,10 @@ const source = `
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "narrow.h"
@@ -80,9 +86,22 @@ static void i386(const char *file)
 	old(102, 3, (long)words, 0, 0);                                      /* socketcall: connect */
 	old(10, path, 0, 0, 0);
 }
+static void refused(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_acct, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = 4, .filter = code };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) exit(1);
+	for (int i = 0; i < 5; i++) { acct(NULL); getppid(); open("/no/file", O_RDONLY); }
+}
 int main(int argc, char **argv)
 {
 	for (int i = 0; i < 5; i++) strcmp(argv[1], "native") ? i386(argv[2]) : native(argv[2]);
+	refused();
 	return 0;
 }
 `;
@@ -94,13 +113,10 @@ beforeAll(async () => {
   await compileC('dispatched', source);
 });
 
-/** Trackers whose programs look at some calls alone, and one whose programs look at all. */
+/** Trackers that have programs at the end of system calls. */
 async function trackerNames(): Promise<readonly string[]> {
   const { trackers } = await harness();
-  const chosen = [...trackers.values()]
-    .filter(({ definition }) => definition.atCallExit)
-    .map((one) => one.definition.name);
-  return [...chosen, 'syscount'];
+  return [...trackers.values()].filter(({ definition }) => definition.atCallExit).map((one) => one.definition.name);
 }
 
 /** What of an event does not depend on when it was told. */
@@ -128,8 +144,8 @@ function told(events: readonly Seen[]): readonly string[] {
   return events.map(steady).sort();
 }
 
-/** How many programs this process has on the end of system calls. */
-function programsAtExit(): number {
+/** How many programs this process has on a tracepoint. */
+function programsAt(tracepoint: string): number {
   const told = readdirSync('/proc/self/fdinfo').map((fd) => {
     try {
       return readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
@@ -137,7 +153,7 @@ function programsAtExit(): number {
       return ''; // closed meanwhile
     }
   });
-  return told.filter((text) => text.includes('link_type') && /\bsys_exit\b/.test(text)).length;
+  return told.filter((text) => text.includes('link_type') && new RegExp(`\\b${tracepoint}\\b`).test(text)).length;
 }
 
 async function compare(abi: 'native' | 'i386'): Promise<void> {
@@ -178,21 +194,72 @@ async function compare(abi: 'native' | 'i386'): Promise<void> {
 describe('trackers beside each other', () => {
   it('attach few programs to system calls, and leave none', async () => {
     const { manager } = await harness();
-    const before = programsAtExit();
     const names = await trackerNames();
+    const programsOf = async (trackers: readonly string[]): Promise<readonly number[]> => {
+      const before = [programsAt('sys_enter'), programsAt('sys_exit')];
+      const session = await manager.start(
+        specOf(
+          trackers.map((name) => ({ name, options: {} })),
+          {},
+          { comms },
+        ),
+      );
+      const after = [programsAt('sys_enter'), programsAt('sys_exit')];
+      await manager.remove(session.id);
+      expect([programsAt('sys_enter'), programsAt('sys_exit')]).toEqual(before);
+      return after.map((count, i) => count - (before[i] ?? 0));
+    };
+    expect(names.length).toBeGreaterThan(14);
+    // Of two trackers that look at the same call, one is beside the chain.
+    expect(await programsOf(names)).toEqual([1, 2]);
+    expect(await programsOf(adviceTrackers)).toEqual([1, 1]);
+    expect(await programsOf(['open', 'syscount'])).toEqual([1, 1]);
+    expect(await programsOf(['open', 'fsop'])).toEqual([0, 1]);
+    expect(await programsOf(['seccomp'])).toEqual([1, 1]);
+  });
+
+  it('go on to others while one comes and goes', async () => {
+    const { manager, trackers } = await harness();
+    const names = ['seccomp', 'syscall', 'syscount', 'open'];
     const session = await manager.start(
       specOf(
         names.map((name) => ({ name, options: {} })),
-        {},
+        { capture: 'DEMANDED' },
         { comms },
       ),
     );
-    const programs = programsAtExit() - before;
-    expect(names.length).toBeGreaterThan(10);
-    expect(programs).toBeLessThanOrEqual(3);
-    expect(programs).toBeGreaterThan(1);
-    await manager.remove(session.id);
-    expect(programsAtExit()).toBe(before);
+    const seen: Seen[] = [];
+    const timed: boolean[] = [];
+    const path = join(scratch, 'demanded');
+    for (const demanded of [false, true, false, true]) {
+      const stream = session.subscribe({ demand: new Map(demanded ? [['syscall', new Set(['durationNs'])]] : []) });
+      const events: Seen[] = [];
+      const reading = (async () => {
+        for await (const batch of stream)
+          for (const event of batch.events) {
+            const runtime = trackers.get(event.tracker);
+            if (runtime) events.push(copyOf(event, runtime));
+          }
+      })();
+      await session.stats(); // its program is on its way before this question
+      const { pid } = await run(program, ['native', path]);
+      await session.refresh();
+      await until('the counts of the run', () =>
+        events.some((event) => event.tracker === 'syscount' && event.process.pid === pid),
+      );
+      await stream.return();
+      await reading;
+      seen.push(...events.filter((event) => event.process.pid === pid));
+      timed.push(events.some((event) => event.tracker === 'syscall' && event['durationNs'] !== null));
+    }
+    expect(timed).toEqual([false, true, false, true]);
+    expect(seen.filter(({ tracker }) => tracker === 'seccomp')).toHaveLength(4 * 5);
+    const opens = (tracker: string) =>
+      seen
+        .filter((event) => event.tracker === tracker && (tracker === 'open' || event['name'] === 'openat'))
+        .reduce((sum, event) => sum + Number(event['count'] ?? 1), 0);
+    expect(opens('syscall')).toBe(opens('open'));
+    expect(opens('syscount')).toBe(opens('open'));
   });
 
   it('see what each sees alone', () => compare('native'));
