@@ -12,14 +12,16 @@ EU_CGROUP_PROGRAM("cgroup/sock_create", owner_create, struct bpf_sock)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct eu_owner *owner;
+	bool wanted;
 
 	if (task->flags & PF_KTHREAD)
 		return;
-	owner = bpf_sk_storage_get(&eu_owners, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!owner)
+	wanted = eu_uring_wanted(task);
+	if (!wanted && eu_unknown_is_unwanted((void *)eu_address(ctx)))
 		return;
-	eu_uring_fill(&owner->header, task);
-	owner->wanted = eu_header_wanted(&owner->header);
+	owner = bpf_sk_storage_get(&eu_owners, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (owner)
+		eu_fill_owned(owner, task, wanted);
 }
 
 /* The socket of the packet; NULL where it is none of IP, or has none. */

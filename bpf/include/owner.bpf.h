@@ -8,6 +8,9 @@
  *
  * Where no process is known, pid is 0, and the container follows from the socket's cgroup, or from the network namespace: the cgroup of a
  * process that was seen in it.
+ *
+ * Most sockets of a machine are of processes that the session does not want. Of these nothing is filled in, and where nobody would want
+ * the socket for its container either, nothing is kept.
  */
 #ifndef EUNOMIA_OWNER_BPF_H
 #define EUNOMIA_OWNER_BPF_H
@@ -45,9 +48,9 @@ enum eu_side {
 } __attribute__((packed));
 
 struct eu_owner {
-	struct eu_header header;
-	bool wanted;    /* the filter's verdict, while the process was there */
-	bool inherited; /* from the listening socket: whose it is, is known when a process receives from it */
+	struct eu_header header; /* of one that is not wanted, the pid alone */
+	bool wanted;             /* the filter's verdict, while the process was there */
+	bool inherited;          /* from the listening socket: whose it is, is known when a process receives from it */
 	enum eu_side side;
 	__u8 reserved[5];
 };
@@ -117,18 +120,76 @@ int BPF_PROG(owner_exec, struct task_struct *task)
 
 /* ---- Sockets ---- */
 
+/* Not one of the smaller structs that stand for a connection before it is made and after it has ended. */
+static __always_inline bool eu_is_full_sock(struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state != EU_SOCKET_STATE_TIME_WAIT && state != EU_TCP_NEW_SYN_RECV;
+}
+
+/* The v2 cgroup of the process that made the socket; 0: not known, or the root's, as of sockets of the kernel. */
+static __always_inline __u64 eu_cgroup_of_sock(struct sock *sk)
+{
+	__u64 id;
+
+	if (!bpf_core_field_exists(struct sock_cgroup_data, cgroup) || !eu_is_full_sock(sk))
+		return 0;
+	id = BPF_CORE_READ((struct sock___cgroup *)sk, sk_cgrp_data.cgroup, kn, id);
+	return id == EU_ROOT_CGROUP ? 0 : id;
+}
+
+/* A socket of which no process is known is in no such target: eu_find_container. */
+#define eu_by_process (eu_by_pid || eu_by_uid || eu_by_comm)
+
+/*
+ * Is a socket of which nothing is known as good as one of a process that is not wanted? Not for a tracker that defines EU_MARK_UNWANTED: it
+ * asks another socket then.
+ */
+static __always_inline bool eu_unknown_is_unwanted(struct sock *sk)
+{
+#ifdef EU_MARK_UNWANTED
+	return false;
+#else
+	__u8 *verdict;
+	__u64 id;
+
+	if (eu_by_process)
+		return true;
+	if (!eu_by_cgroup || eu_where)
+		return false;
+	id = eu_cgroup_of_sock(sk);
+	verdict = id ? bpf_map_lookup_elem(&eu_cgroups, &id) : NULL;
+	return verdict && *verdict != EU_KEEP;
+#endif
+}
+
+static __always_inline void eu_fill_owned(struct eu_owner *owner, struct task_struct *task, bool wanted)
+{
+	if (wanted)
+		eu_uring_fill(&owner->header, task);
+	else
+		owner->header.pid = task->tgid;
+	owner->wanted = wanted;
+}
+
 static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct eu_owner *owner;
+	bool wanted;
 
 	if (task->flags & PF_KTHREAD)
 		return;
+	wanted = eu_uring_wanted(task);
+	if (!wanted && side == EU_SIDE_CONNECTED && eu_unknown_is_unwanted(sk)) {
+		bpf_sk_storage_delete(&eu_owners, sk);
+		return;
+	}
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return;
-	eu_uring_fill(&owner->header, task);
-	owner->wanted = eu_header_wanted(&owner->header);
+	eu_fill_owned(owner, task, wanted);
 	owner->inherited = inherited;
 	owner->side = side;
 }
@@ -197,31 +258,14 @@ int owner_files(struct bpf_iter__task_file *ctx)
 
 /* ---- Whose it is ---- */
 
-/* Not one of the smaller structs that stand for a connection before it is made and after it has ended. */
-static __always_inline bool eu_is_full_sock(struct sock *sk)
-{
-	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-
-	return state != EU_SOCKET_STATE_TIME_WAIT && state != EU_TCP_NEW_SYN_RECV;
-}
-
-/* The v2 cgroup of the process that made the socket; 0: not known, or the root's, as of sockets of the kernel. */
-static __always_inline __u64 eu_cgroup_of_sock(struct sock *sk)
-{
-	__u64 id;
-
-	if (!bpf_core_field_exists(struct sock_cgroup_data, cgroup) || !eu_is_full_sock(sk))
-		return 0;
-	id = BPF_CORE_READ((struct sock___cgroup *)sk, sk_cgrp_data.cgroup, kn, id);
-	return id == EU_ROOT_CGROUP ? 0 : id;
-}
-
 /* No process is known. */
 static __always_inline bool eu_find_container(struct eu_header *h, struct sock *sk, struct net *net)
 {
 	struct eu_inhabitant *inhabitant;
 	__u64 cookie;
 
+	if (eu_by_process)
+		return false;
 	__builtin_memset(h, 0, sizeof(*h));
 	h->boot_ns = bpf_ktime_get_boot_ns();
 	h->tracker = eu_tracker;
@@ -237,9 +281,7 @@ static __always_inline bool eu_find_container(struct eu_header *h, struct sock *
 			h->mount_ns = inhabitant->mount_ns;
 		}
 	}
-	if (eu_by_pid || eu_by_uid || eu_by_comm || (eu_where && !eu_header_passes(h)))
-		return false;
-	return eu_cgroup_holds_header(h);
+	return (!eu_where || eu_header_passes(h)) && eu_cgroup_holds_header(h);
 }
 
 /* Whose a full socket is, or NULL. */
@@ -264,9 +306,12 @@ static __always_inline bool eu_fill_owner(struct eu_header *h, const struct eu_o
 	return true;
 }
 
-static __always_inline bool eu_find_owner(struct eu_header *h, struct sock *sk, struct net *net)
+/* The same with the socket's own network namespace. */
+static __always_inline bool eu_fill_owner_of_sock(struct eu_header *h, const struct eu_owner *owner, struct sock *sk)
 {
-	return eu_fill_owner(h, sk ? eu_owner_of(sk) : NULL, sk, net);
+	if (!owner)
+		return !eu_by_process && eu_find_container(h, sk, eu_net_of_sock(sk));
+	return eu_fill_owner(h, owner, sk, NULL);
 }
 
 #endif

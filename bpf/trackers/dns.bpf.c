@@ -122,24 +122,34 @@ struct seen {
 	bool serves; /* the local port is a server's: the socket may be a server's, which speaks to another server */
 };
 
-/* Is a message one of a process that is wanted? */
+/* Can a packet have a message of a process that is wanted? Before it is read. */
+static __always_inline bool may_be_wanted(struct bpf_sock *sk, struct dns_client *client, __u8 direction)
+{
+	struct task_struct *task;
+
+	if (sk->protocol == IPPROTO_TCP) /* softirq sends, too */
+		return client->wanted;
+	if (direction == RECEIVED)
+		return client->wanted || client->asked;
+	task = bpf_get_current_task_btf();
+	if (!(task->flags & PF_KTHREAD) && eu_uring_wanted(task))
+		return true;
+	client->addressed = NOT_SAID; /* it was said of this packet */
+	return false;
+}
+
+/* Is a message of such a packet one of a process that is wanted? */
 static __always_inline bool is_wanted(struct seen *m)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct query_key key = { .socket = m->socket };
 	__be16 id = 0;
 
-	if (m->direction == RECEIVED) {
-		if (m->client->wanted)
-			return true;
-		if (m->there >= sizeof(id) && bpf_skb_load_bytes(m->skb, m->at, &id, sizeof(id)))
-			return false;
-		key.id = bpf_ntohs(id);
-		return bpf_map_lookup_elem(&dns_queries, &key);
-	}
-	if (m->protocol == IPPROTO_TCP) /* softirq sends, too */
-		return m->client->wanted;
-	return !(task->flags & PF_KTHREAD) && eu_uring_wanted(task);
+	if (m->direction == SENT || m->client->wanted)
+		return true;
+	if (m->there >= sizeof(id) && bpf_skb_load_bytes(m->skb, m->at, &id, sizeof(id)))
+		return false;
+	key.id = bpf_ntohs(id);
+	return bpf_map_lookup_elem(&dns_queries, &key);
 }
 
 static __always_inline void fill_asker(struct seen *m, struct dns_event *event)
@@ -228,8 +238,10 @@ static __attribute__((noinline)) int take(struct seen *m)
 	event->header.boot_ns = now;
 	event->dns_operation = response ? DNS_OPERATION_RESPONSE : DNS_OPERATION_QUERY;
 	fill(m, event, &message);
-	if (!response && !event->malformed)
+	if (!response && !event->malformed) {
+		m->client->asked = true;
 		bpf_map_update_elem(&dns_queries, &key, &event->header, BPF_ANY);
+	}
 	if (operations && !(operations & (1U << (event->dns_operation & 31))))
 		goto out;
 	if (message.questions && eu_dns_read_question(&message, area, &size)) {
@@ -388,7 +400,7 @@ EU_CGROUP_PROGRAM("cgroup_skb/egress", dns_egress, struct __sk_buff)
 	client = bpf_sk_storage_get(&dns_clients, sk, NULL, 0);
 	if (!client)
 		client = dns_adopt(sk);
-	if (client)
+	if (client && may_be_wanted(sk, client, SENT))
 		take_packet(ctx, sk, client, SENT);
 }
 
@@ -397,7 +409,7 @@ EU_CGROUP_PROGRAM("cgroup_skb/ingress", dns_ingress, struct __sk_buff)
 	struct bpf_sock *sk = possible_client(ctx);
 	struct dns_client *client = sk ? bpf_sk_storage_get(&dns_clients, sk, NULL, 0) : NULL;
 
-	if (client)
+	if (client && may_be_wanted(sk, client, RECEIVED))
 		take_packet(ctx, sk, client, RECEIVED);
 }
 

@@ -5,6 +5,8 @@
  * Reasons are numbers that differ between kernels, and the place is an address: both are in the record as names, which are looked up once
  * and kept. The tracepoint passes a reason since Linux 5.17 (c504e5c2f964 "net: skb: introduce kfree_skb_reason()").
  */
+/* The owner of the socket that sent a packet is asked for where nothing is known of the one that was to receive it. */
+#define EU_MARK_UNWANTED
 #include "eunomia.bpf.h"
 #include "enum_name.bpf.h"
 #include "owner_udp.bpf.h"

@@ -157,11 +157,14 @@ static __always_inline void transferred(struct sock *sk, long ret, enum what wha
 
 	if (family != AF_INET && family != AF_INET6)
 		return;
+	/* Of other protocols, whom they addressed is to be taken, and whose they are noted, whoever it is. */
+	if (sk->sk_protocol == IPPROTO_TCP && !eu_uring_wanted(task))
+		return;
 	peer.known = eu_take_remote(sk, family, &peer.address, &port);
 	if (ret < 0 || what == PEEKED)
 		return;
 	eu_own_datagrams(sk);
-	if (!eu_uring_wanted(task))
+	if (sk->sk_protocol != IPPROTO_TCP && !eu_uring_wanted(task))
 		return;
 	eu_uring_fill(&header, task);
 	peer.protocol = sk->sk_protocol;
@@ -229,7 +232,7 @@ static __always_inline void passed(struct __sk_buff *skb, bool sends)
 		return;
 	raw = (void *)eu_address(sk);
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
-	if (!eu_fill_owner(&header, owner, raw, eu_net_of_sock(raw)))
+	if (!eu_fill_owner_of_sock(&header, owner, raw))
 		return;
 	/* False for a fragment other than the first, too, which has no ports. */
 	if (eu_read_packet(skb, &packet))

@@ -141,7 +141,7 @@ static __attribute__((noinline)) int take(struct __sk_buff *skb, __u32 direction
 	if (!sk)
 		return 0;
 	raw = (void *)eu_address(sk);
-	if (!eu_fill_owner(&event.header, bpf_sk_storage_get(&eu_owners, sk, NULL, 0), raw, eu_net_of_sock(raw)))
+	if (!eu_fill_owner_of_sock(&event.header, bpf_sk_storage_get(&eu_owners, sk, NULL, 0), raw))
 		return 0;
 	whole = eu_read_packet(skb, &packet);
 	event.packet_direction = direction;

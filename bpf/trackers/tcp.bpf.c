@@ -66,6 +66,7 @@ enum phase {
 	OPEN,
 };
 
+/* Of one that is not wanted, the phase alone counts: it has no events, and takes as little time as can be. */
 struct connection {
 	struct eu_header header; /* of the process that connected or accepted */
 	__u64 since;             /* of the attempt, from OPEN on of the establishment; 0: before the session */
@@ -212,7 +213,8 @@ static __always_inline void connecting(__u64 key)
 	struct connection c = { .active = true, .known = true };
 
 	own(&c, CONNECTING);
-	c.since = bpf_ktime_get_boot_ns();
+	if (c.wanted)
+		c.since = bpf_ktime_get_boot_ns();
 	if (bpf_map_update_elem(&tcp_sockets, &key, &c, BPF_ANY) && c.wanted)
 		eu_count(true); /* the table is full: its CONNECT or CONNECT_FAILED will not be told */
 }
@@ -220,8 +222,14 @@ static __always_inline void connecting(__u64 key)
 static __always_inline void established(__u64 key, int last_state)
 {
 	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now;
 
+	if (c && c->phase != QUEUED && !c->wanted) {
+		if (c->phase == CONNECTING)
+			c->phase = OPEN;
+		return;
+	}
+	now = bpf_ktime_get_boot_ns();
 	if (c && c->phase == CONNECTING) {
 		struct report r = { .sk = key, .operation = TCP_OPERATION_CONNECT };
 
@@ -240,11 +248,36 @@ static __always_inline void established(__u64 key, int last_state)
 	}
 }
 
+/* What becomes of a connection whose socket is closed. */
+enum end_of { REPORTED, KEPT, REMOVED, REMOVED_AND_REPORTED };
+
+static __always_inline enum end_of end_of(struct connection *c, struct sock *sk, int error, int last_state)
+{
+	switch (c->phase) {
+	case CONNECTING:
+		if (error) {
+			c->phase = FAILED;
+			return REPORTED;
+		}
+		if (sk->sk_shutdown != SHUTDOWN_MASK) {
+			c->phase = FAILING;
+			c->port = sk->__sk_common.skc_dport;
+			return KEPT;
+		}
+		return REMOVED_AND_REPORTED; /* close(2) */
+	case FAILING:
+	case OPEN: return REMOVED_AND_REPORTED;
+	default: /* QUEUED, which accept may be about to replace, or FAILED: nothing to tell */
+		return last_state == EU_SOCKET_STATE_CLOSE ? REMOVED : KEPT;
+	}
+}
+
 static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 {
 	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
 	struct report r = { .sk = key, .last_state = last_state };
-	__u64 now = bpf_ktime_get_boot_ns();
+	int error = sk->sk_err;
+	enum end_of end;
 
 	if (!c) { /* as in left() */
 		if ((last_state != EU_SOCKET_STATE_ESTABLISHED && last_state != EU_SOCKET_STATE_CLOSE_WAIT) ||
@@ -256,36 +289,20 @@ static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 		emit(&r);
 		return;
 	}
-	r.connection = *c;
-	r.duration_ns = since(c, now);
-	switch (r.connection.phase) {
-	case CONNECTING:
-		r.operation = TCP_OPERATION_CONNECT_FAILED;
-		r.errno = -sk->sk_err;
-		if (r.errno) {
-			c->phase = FAILED;
-			emit(&r);
-			return;
-		}
-		if (sk->sk_shutdown != SHUTDOWN_MASK) {
-			c->phase = FAILING;
-			c->port = sk->__sk_common.skc_dport;
-			return;
-		}
-		r.errno = -ECANCELED; /* close(2) */
-		break;
-	case FAILING:
-		r.operation = TCP_OPERATION_CONNECT_FAILED;
-		r.errno = -ECANCELED;
-		break;
-	case OPEN: r.operation = TCP_OPERATION_CLOSE; break;
-	default: /* QUEUED, which accept may be about to replace, or FAILED: nothing to tell */
-		if (last_state == EU_SOCKET_STATE_CLOSE)
-			bpf_map_delete_elem(&tcp_sockets, &key);
-		return;
+	if (c->wanted) {
+		r.connection = *c;
+		r.duration_ns = since(c, bpf_ktime_get_boot_ns());
 	}
+	r.operation = c->phase == OPEN ? TCP_OPERATION_CLOSE : TCP_OPERATION_CONNECT_FAILED;
+	end = end_of(c, sk, error, last_state);
+	if (r.operation == TCP_OPERATION_CONNECT_FAILED)
+		r.errno = end == REPORTED ? -error : -ECANCELED;
+	if (end == KEPT)
+		return;
 	/* Who removes the entry reports: accept's exit may be at it too. */
-	if (!bpf_map_delete_elem(&tcp_sockets, &key))
+	if (end != REPORTED && bpf_map_delete_elem(&tcp_sockets, &key))
+		return;
+	if (end != REMOVED && r.connection.wanted)
 		emit(&r);
 }
 
@@ -346,8 +363,12 @@ static __always_inline void accepted(struct sock *sk)
 	queued = bpf_map_lookup_elem(&tcp_sockets, &key);
 	if (queued && queued->phase == QUEUED)
 		r.connection.since = queued->since;
-	emit(&r);
-	bpf_map_update_elem(&tcp_sockets, &key, &r.connection, BPF_ANY);
+	if (r.connection.wanted)
+		emit(&r);
+	if (!r.connection.wanted && queued && queued->phase == QUEUED)
+		queued->phase = OPEN; /* of nobody who is wanted, as it was */
+	else
+		bpf_map_update_elem(&tcp_sockets, &key, &r.connection, BPF_ANY);
 	/* The peer may have reset it before: then nobody has reported the close. */
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) == EU_SOCKET_STATE_CLOSE &&
 	    !bpf_map_delete_elem(&tcp_sockets, &key)) {

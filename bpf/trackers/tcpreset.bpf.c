@@ -39,17 +39,17 @@ const volatile __u32 eu_args_tcp_send_reset = 0;
 
 enum sk_rst_reason { EU_SK_RST_REASON_NONE };
 
-static __always_inline void report(struct sock *sk, struct net *net, struct eu_ends *ends, __u8 direction,
-				   bool reasoned, __u32 reason)
+static __always_inline bool is_asked_for(__u8 direction)
+{
+	return !directions || directions >> (direction & 31) & 1;
+}
+
+static __always_inline void report(struct sock *sk, const struct eu_header *header, struct eu_ends *ends,
+				   __u8 direction, bool reasoned, __u32 reason)
 {
 	struct tcpreset_event *event;
 	char text[EU_ENUM_NAME_LEN] = {};
-	struct eu_header header;
 
-	if (directions && !(directions >> (direction & 31) & 1))
-		return;
-	if (!eu_find_owner(&header, sk, net))
-		return;
 	if (eu_where && (!eu_passes(direction, direction) || !eu_ends_pass(ends)))
 		return;
 	if (reasoned)
@@ -59,7 +59,7 @@ static __always_inline void report(struct sock *sk, struct net *net, struct eu_e
 	event = eu_reserve(struct tcpreset_event);
 	if (!event)
 		return;
-	event->header = header;
+	event->header = *header;
 	event->local_address = ends->local_address;
 	event->remote_address = ends->remote_address;
 	event->local_port = ends->local_port;
@@ -91,6 +91,18 @@ static __always_inline bool ends_of_answer(struct eu_ends *ends, struct sk_buff 
 	return true;
 }
 
+/* Of no process that is known: the network namespace is that of the packet that is answered. */
+static __always_inline bool find_container(struct eu_header *header, struct sock *sk, struct sk_buff *skb)
+{
+	struct net *net = NULL;
+
+	if (skb)
+		net = BPF_CORE_READ(skb, dev, nd_net.net);
+	else if (sk)
+		net = eu_net_of_sock(sk);
+	return eu_find_container(header, sk, net);
+}
+
 /*
  * `skb` is the packet that is answered; NULL where the process or the kernel aborts the connection by itself. Then there is a socket; else
  * there may be none, or a listening one, whose connection the packet was to begin.
@@ -100,30 +112,36 @@ int BPF_PROG(reset_sent, struct sock *sk, struct sk_buff *skb)
 {
 	bool reasoned = eu_args_tcp_send_reset == 3;
 	__u32 reason = reasoned ? (__u32)ctx[2] : 0;
-	struct net *net;
+	struct eu_owner *owner = sk ? eu_owner_of(sk) : NULL;
+	struct eu_header header;
 	struct eu_ends ends;
 
+	if (!is_asked_for(TCPRESET_DIRECTION_SENT))
+		return 0;
+	if (owner ? !eu_fill_owner(&header, owner, sk, NULL) : eu_by_process || !find_container(&header, sk, skb))
+		return 0;
 	if (skb) {
 		if (!ends_of_answer(&ends, skb))
 			return 0;
-		net = BPF_CORE_READ(skb, dev, nd_net.net);
 	} else if (sk) {
 		eu_read_ends(&ends, sk);
-		net = eu_net_of_sock(sk);
 	} else {
 		return 0;
 	}
-	report(sk, net, &ends, TCPRESET_DIRECTION_SENT, reasoned, reason);
+	report(sk, &header, &ends, TCPRESET_DIRECTION_SENT, reasoned, reason);
 	return 0;
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, struct sock *sk)
 {
+	struct eu_header header;
 	struct eu_ends ends;
 
+	if (!is_asked_for(TCPRESET_DIRECTION_RECEIVED) || !eu_fill_owner_of_sock(&header, eu_owner_of(sk), sk))
+		return 0;
 	eu_read_ends(&ends, sk);
-	report(sk, eu_net_of_sock(sk), &ends, TCPRESET_DIRECTION_RECEIVED, false, 0);
+	report(sk, &header, &ends, TCPRESET_DIRECTION_RECEIVED, false, 0);
 	return 0;
 }
 

@@ -98,7 +98,7 @@ static __always_inline struct tcpretrans_event *begin(struct sock *sk, struct so
 
 	if (reasons && !(reasons >> (reason & 31) & 1))
 		return NULL;
-	if (!eu_find_owner(&header, sk, eu_net_of_sock(sk)))
+	if (!eu_fill_owner_of_sock(&header, eu_owner_of(sk), sk))
 		return NULL;
 	eu_read_ends(&ends, end);
 	if (eu_where && (!eu_passes(reason, reason) || !eu_passes(state, state) || !eu_ends_pass(&ends)))

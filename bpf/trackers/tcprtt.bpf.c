@@ -86,7 +86,7 @@ static __always_inline void look(struct sock *sk)
 		return;
 	*seen = now;
 	owner = eu_owner_of(sk);
-	if (!eu_fill_owner(&header, owner, sk, eu_net_of_sock(sk)))
+	if (!eu_fill_owner_of_sock(&header, owner, sk))
 		return;
 	eu_read_ends(&ends, sk);
 	if (!owner || owner->side != EU_SIDE_ACCEPTED)

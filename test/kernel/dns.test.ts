@@ -269,6 +269,26 @@ describe('a filter', () => {
       ['RESPONSE', child.pid],
     ]);
   });
+
+  it('by target takes what is asked over a socket that another process has connected, and no more', async () => {
+    await serve();
+    const [own, other] = [encodeQuery(5, 'own.test'), encodeQuery(6, 'other.test')].map((one) => one.toString('hex'));
+    const script = `use Socket; $| = 1; socket(S, PF_INET, SOCK_DGRAM, 0); pipe(R, W);
+      sub ask { send(S, pack('H*', shift), 0); recv(S, my $answer, 512, 0); length $answer or die }
+      unless ($child = fork) { sysread(R, my $go, 1); ask('${own}'); exit }
+      print "$child\n"; <STDIN>; connect(S, sockaddr_in(53, inet_aton('${V4}'))) or die;
+      ask('${other}'); syswrite(W, 'x'); waitpid($child, 0); ask('${other}'); exit $?`;
+    const parent = start('perl', ['-e', script]);
+    const child = Number(await firstLine(parent));
+    const dns = await startTracker('dns', { pids: [child] });
+    parent.stdin?.write('\n');
+    expect(await once(parent, 'exit')).toEqual([0, null]);
+    const seen = await dns.stop();
+    expect(seen.map((one) => [one['dnsOperation'], one['name'], one.process.pid])).toEqual([
+      ['QUERY', 'own.test', child],
+      ['RESPONSE', 'own.test', child],
+    ]);
+  });
 });
 
 it('sees what tcpdump sees, over UDP and TCP', async () => {
