@@ -139,13 +139,8 @@ static __always_inline int eu_write_anonymous(char *to, struct dentry *dentry)
 	return EU_PATH_RESULT(n, EU_PATH_STATE_ANONYMOUS, deleted);
 }
 
-/*
- * Writes the text of the `struct path` at `address` to `offset` of the area. Returns an EU_PATH_RESULT, or 0 where there
- * is no path. `seen_from` is the address of the mount namespace that it is a path in. Not static, so that the verifier checks
- * it once per program, however many paths that captures. It builds the text in the area's slack, whose end it then moves to
- * its place.
- */
-__attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, __u64 address, __u64 seen_from)
+/* As eu_write_path. */
+static __always_inline int eu_write_path_here(struct eu_area *area, __u32 offset, __u64 address, __u64 seen_from)
 {
 	const struct path *path = (void *)address;
 	struct eu_path_walk walk = { .cut = true };
@@ -203,6 +198,17 @@ __attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, 
 	if (bpf_probe_read_kernel(area->bytes + offset, length & EU_PATH_TEXT_MASK, area->bytes + EU_RECORD_MAX + at))
 		return 0;
 	return EU_PATH_RESULT(length, state, deleted);
+}
+
+/*
+ * Writes the text of the `struct path` at `address` to `offset` of the area. Returns an EU_PATH_RESULT, or 0 where there
+ * is no path. `seen_from` is the address of the mount namespace that it is a path in. Not static, so that the verifier checks
+ * it once per program, however many paths that captures. It builds the text in the area's slack, whose end it then moves to
+ * its place.
+ */
+__attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, __u64 address, __u64 seen_from)
+{
+	return eu_write_path_here(area, offset, address, seen_from);
 }
 
 /*

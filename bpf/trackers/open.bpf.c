@@ -6,12 +6,14 @@
 #include "eunomia.bpf.h"
 #include "compat.bpf.h"
 #include "open_call.bpf.h"
+#include "stack.bpf.h"
 
 enum open_capture {
 	OPEN_CAPTURE_PATH,
 	OPEN_CAPTURE_RESOLVED,
 	OPEN_CAPTURE_RESOLVED_STATE,
 	OPEN_CAPTURE_DIRECTORY,
+	OPEN_CAPTURE_STACK,
 };
 
 struct open_event {
@@ -28,6 +30,7 @@ struct open_event {
 	eu_str path; /* as the caller passed it, read when the call ends; null of open_by_handle_at, which takes a handle */
 	eu_str resolved;  /* of the file that was opened; null when the open failed */
 	eu_str directory; /* where a relative `path` starts, of an open that failed */
+	eu_stack stack;   /* of an open that was refused; null of io_uring's */
 };
 EU_EVENT(open);
 EU_CAPTURES(open);
@@ -54,14 +57,15 @@ static __always_inline void fill_call(struct open_event *event, const struct ope
 	event->resolved_state = 0;
 	event->deleted = false;
 	event->reserved = 0;
-	event->path = event->resolved = event->directory = 0;
+	event->path = event->resolved = event->directory = event->stack = 0;
 }
 
 /* Whether a text is captured or filtered by: the record is then built in scratch memory. */
 static __always_inline bool has_text(long ret)
 {
 	__u64 of_opened = 1ULL << OPEN_CAPTURE_RESOLVED | 1ULL << OPEN_CAPTURE_RESOLVED_STATE;
-	__u64 texts = 1ULL << OPEN_CAPTURE_PATH | (ret < 0 ? 1ULL << OPEN_CAPTURE_DIRECTORY : of_opened);
+	__u64 of_failed = 1ULL << OPEN_CAPTURE_DIRECTORY | 1ULL << OPEN_CAPTURE_STACK;
+	__u64 texts = 1ULL << OPEN_CAPTURE_PATH | (ret < 0 ? of_failed : of_opened);
 
 	return eu_control.capture & texts || (eu_where && (eu_where_path || eu_where_resolved));
 }
@@ -124,6 +128,8 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 	if (ret < 0 && eu_captures(OPEN_CAPTURE_DIRECTORY))
 		event->directory =
 			eu_put_directory(area, &size, args.directory, args.path, args.resolve & RESOLVE_IN_ROOT);
+	if (eu_captures(OPEN_CAPTURE_STACK) && eu_is_refusal(ret))
+		event->stack = eu_put_stack(area, &size, regs);
 	eu_output(area, size);
 	return 0;
 }

@@ -10,6 +10,11 @@
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
 #include "each_call.bpf.h"
+#include "stack.bpf.h"
+
+enum seccomp_capture {
+	SECCOMP_CAPTURE_STACK,
+};
 
 enum seccomp_action {
 	SECCOMP_ACTION_ERRNO = 1,
@@ -32,11 +37,15 @@ struct seccomp_event {
 	__u64 arg4;
 	__u64 arg5;
 	enum eu_abi abi;
+	eu_stack stack;
 	enum seccomp_action action;
 	bool traced;
-	__u8 reserved[2];
+	__u8 reserved[6];
 };
 EU_EVENT(seccomp);
+EU_CAPTURES(seccomp);
+
+EU_SCRATCH(seccomp);
 
 EU_WHERE_NUMBER(nr);
 EU_WHERE_NUMBER(call);
@@ -152,7 +161,27 @@ static __always_inline void fill_args(struct seccomp_event *event, struct pt_reg
 	event->arg4 = eu_arg5(regs);
 }
 
-static __always_inline void report(struct task_struct *task, struct pt_regs *regs, __u32 action, long ret)
+static __always_inline void fill(struct seccomp_event *event, struct task_struct *task, struct pt_regs *regs,
+				 __u32 action, long ret)
+{
+	bool compat = eu_task_is_32bit(task);
+	long nr = eu_syscall_nr(regs);
+
+	eu_fill(&event->header);
+	event->nr = eu_call_number(nr);
+	event->errno = eu_is_error(ret) ? ret : 0;
+	event->ret = ret;
+	event->abi = eu_call_abi(nr, compat);
+	event->stack = 0;
+	event->action = action;
+	event->traced = ((struct task_struct___seccomp *)task)->ptrace;
+	__builtin_memset(event->reserved, 0, sizeof(event->reserved));
+	fill_args(event, regs, compat);
+}
+
+/* `has_stack`: the task's memory is still there. */
+static __always_inline void report(struct task_struct *task, struct pt_regs *regs, __u32 action, long ret,
+				   bool has_stack)
 {
 	bool compat = eu_task_is_32bit(task);
 	long nr = eu_syscall_nr(regs);
@@ -166,18 +195,22 @@ static __always_inline void report(struct task_struct *task, struct pt_regs *reg
 		return;
 	if (!eu_wanted())
 		return;
+	if (has_stack && eu_captures(SECCOMP_CAPTURE_STACK)) {
+		__u32 size = sizeof(*event);
+		struct eu_area *area = eu_scratch(seccomp);
+
+		if (!area)
+			return;
+		event = (void *)area;
+		fill(event, task, regs, action, ret);
+		event->stack = eu_put_stack(area, &size, regs);
+		eu_output(area, size);
+		return;
+	}
 	event = eu_reserve(struct seccomp_event);
 	if (!event)
 		return;
-	eu_fill(&event->header);
-	event->nr = eu_call_number(nr);
-	event->errno = eu_is_error(ret) ? ret : 0;
-	event->ret = ret;
-	event->abi = eu_call_abi(nr, compat);
-	event->action = action;
-	event->traced = ((struct task_struct___seccomp *)task)->ptrace;
-	event->reserved[0] = event->reserved[1] = 0;
-	fill_args(event, regs, compat);
+	fill(event, task, regs, action, ret);
 	eu_submit(event);
 }
 
@@ -223,7 +256,7 @@ EU_EACH_CALL(exit, seccomp_exit, long ret)
 			return;
 		action = SECCOMP_ACTION_ERRNO_OR_USER_NOTIF;
 	}
-	report(task, regs, action, eu_user_ret(ret));
+	report(task, regs, action, eu_user_ret(ret), true);
 }
 
 /* A process that is killed or trapped gets its signal before the call ends. */
@@ -244,7 +277,7 @@ int BPF_PROG(seccomp_signal, int number, struct kernel_siginfo *info, struct tas
 		return 0;
 	state->begun = true;
 	report(task, (void *)bpf_task_pt_regs(task),
-	       mode_of(task) == SECCOMP_MODE_DEAD ? SECCOMP_ACTION_KILL_PROCESS : SECCOMP_ACTION_TRAP, 0);
+	       mode_of(task) == SECCOMP_MODE_DEAD ? SECCOMP_ACTION_KILL_PROCESS : SECCOMP_ACTION_TRAP, 0, true);
 	return 0;
 }
 
@@ -260,7 +293,7 @@ int BPF_PROG(seccomp_died, struct task_struct *task)
 	if (state && state->begun)
 		return 0;
 	report(task, (void *)bpf_task_pt_regs(task),
-	       (task->exit_code & 0x7f) == SIGKILL ? SECCOMP_ACTION_STRICT : SECCOMP_ACTION_KILL_THREAD, 0);
+	       (task->exit_code & 0x7f) == SIGKILL ? SECCOMP_ACTION_STRICT : SECCOMP_ACTION_KILL_THREAD, 0, false);
 	return 0;
 }
 

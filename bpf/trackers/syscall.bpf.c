@@ -6,9 +6,11 @@
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
 #include "each_call.bpf.h"
+#include "stack.bpf.h"
 
 enum syscall_capture {
 	SYSCALL_CAPTURE_DURATION_NS,
+	SYSCALL_CAPTURE_STACK,
 };
 
 struct syscall_event {
@@ -18,10 +20,12 @@ struct syscall_event {
 	__s64 ret;                  /* as user space gets it */
 	eu_duration_ns duration_ns; /* EU_NO_DURATION: not captured, or its entry was not seen */
 	enum eu_abi abi;
-	__u32 reserved;
+	eu_stack stack; /* of a call that was refused */
 };
 EU_EVENT(syscall);
 EU_CAPTURES(syscall);
+
+EU_SCRATCH(syscall);
 
 EU_WHERE_NUMBER(nr);
 EU_WHERE_NUMBER(call);
@@ -29,6 +33,17 @@ EU_WHERE_NUMBER(errno);
 EU_WHERE_NUMBER(ret);
 
 const volatile bool failed_only = false; /* option: only calls that fail */
+
+static __always_inline void fill_call(struct syscall_event *event, long nr, bool compat, long ret, __u64 start)
+{
+	eu_fill(&event->header);
+	event->nr = eu_call_number(nr);
+	event->abi = eu_call_abi(nr, compat);
+	event->stack = 0;
+	event->errno = eu_is_error(ret) ? ret : 0;
+	event->ret = ret;
+	event->duration_ns = start ? event->header.boot_ns - start : EU_NO_DURATION;
+}
 
 /* Serves the duration alone: attached only while someone wants it (src/trackers/syscall.ts). */
 EU_EACH_CALL(enter, syscall_enter, long nr)
@@ -67,16 +82,22 @@ EU_EACH_CALL(exit, syscall_exit, long ret)
 	ret = eu_user_ret(ret);
 	if (unwanted || (where && (!eu_passes(errno, eu_is_error(ret) ? -ret : 0) || !eu_passes(ret, ret))))
 		return;
+	if (eu_captures(SYSCALL_CAPTURE_STACK) && eu_is_refusal(ret)) {
+		__u32 size = sizeof(*event);
+		struct eu_area *area = eu_scratch(syscall);
+
+		if (!area)
+			return;
+		event = (void *)area;
+		fill_call(event, nr, compat, ret, start);
+		event->stack = eu_put_stack(area, &size, regs);
+		eu_output(area, size);
+		return;
+	}
 	event = eu_reserve(struct syscall_event);
 	if (!event)
 		return;
-	eu_fill(&event->header);
-	event->nr = eu_call_number(nr);
-	event->abi = eu_call_abi(nr, compat);
-	event->reserved = 0;
-	event->errno = eu_is_error(ret) ? ret : 0;
-	event->ret = ret;
-	event->duration_ns = start ? event->header.boot_ns - start : EU_NO_DURATION;
+	fill_call(event, nr, compat, ret, start);
 	eu_submit(event);
 }
 

@@ -63,6 +63,11 @@ export const decode = {
     return list;
   },
 
+  /** As `texts`; null for a stack that is still as it was captured, which begins with a NUL. */
+  stack(bytes: Uint8Array, record: number, word: number): string[] | null {
+    return bytes[record + (word & 0xffff)] === 0 ? null : decode.texts(bytes, record, word);
+  },
+
   /**
    * Buckets by power of two, from the first to the last that is not empty; null if all are. The first slot also holds
    * 0, the last one everything above.

@@ -26,10 +26,10 @@ vi.mock(import('./kind.js'), async (original) => {
       scalars: ['String'],
       nullable: false,
     },
-    eu_stack: {
+    eu_suit: {
       form: 'code',
       signed: true,
-      name: (id) => (id < 0 ? null : `stack ${id}`),
+      name: (id) => (id < 0 ? null : `suit ${id}`),
       bytes: 4,
       scalars: ['String'],
       nullable: true,
@@ -77,7 +77,7 @@ const file: BpfFile = {
     { ...blank, kind: 'array', type: 4, elements: 6 },
     { ...blank, kind: 'typedef', name: 'eu_mac', type: 7 },
     { ...blank, kind: 'int', size: 4, signed: true },
-    { ...blank, kind: 'typedef', name: 'eu_stack', type: 9 },
+    { ...blank, kind: 'typedef', name: 'eu_suit', type: 9 },
     { ...blank, kind: 'typedef', name: 'eu_pages', type: 1 },
     {
       ...blank,
@@ -87,7 +87,7 @@ const file: BpfFile = {
       members: [
         { name: 'header', type: 6, bitOffset: 0 },
         { name: 'pages', type: 11, bitOffset: 72 * 8 },
-        { name: 'stack', type: 10, bitOffset: 80 * 8 },
+        { name: 'suit', type: 10, bitOffset: 80 * 8 },
         { name: 'mac', type: 8, bitOffset: 84 * 8 },
       ],
     },
@@ -101,7 +101,7 @@ const schema = buildSchema(`
   type Query { a: Int }
   input Options { a: Int }
   input TrackerInput { card: Options }
-  type CardEvent { mac: String! stack: String pages: UInt64 }
+  type CardEvent { mac: String! suit: String pages: UInt64 }
 `);
 const definition = { name: 'card', minimumKernel: '5.8', blindSpots: [] };
 const layout = compileLayout(file, 'card');
@@ -111,8 +111,8 @@ const none = 2n ** 64n - 1n;
 
 /** Two events: one with all its values, one with the kinds' nulls. */
 const { data, offsets } = packed([
-  recordOf(layout, { pages: 2n ** 40n, stack: 7, mac }),
-  recordOf(layout, { pages: none, stack: -1, mac }),
+  recordOf(layout, { pages: 2n ** 40n, suit: 7, mac }),
+  recordOf(layout, { pages: none, suit: -1, mac }),
 ]);
 const batch = new RecordBatch(
   data,
@@ -122,15 +122,15 @@ const batch = new RecordBatch(
 );
 const [tracker] = new Catalog(schema, [definition], () => false).trackers;
 const values = [
-  { mac: '0102030405fe', stack: 'stack 7', pages: String(2n ** 40n) },
-  { mac: '0102030405fe', stack: null, pages: null },
+  { mac: '0102030405fe', suit: 'suit 7', pages: String(2n ** 40n) },
+  { mac: '0102030405fe', suit: null, pages: null },
 ];
 
 describe('a kind that is a row of the table and a typedef', () => {
   it('is decoded', () => {
     expect([...layout.fields.values()].map(({ name, kind, size }) => [name, kind, size])).toEqual([
       ['pages', 'eu_pages', 8],
-      ['stack', 'eu_stack', 4],
+      ['suit', 'eu_suit', 4],
       ['mac', 'eu_mac', 6],
     ]);
     values.forEach((expected, i) => expect(batch.event(i)).toMatchObject(expected));
@@ -142,7 +142,7 @@ describe('a kind that is a row of the table and a typedef', () => {
   });
 
   it('is written as JSON from the record', () => {
-    const entries = (['mac', 'stack', 'pages'] as const).map((field) => ({
+    const entries = (['mac', 'suit', 'pages'] as const).map((field) => ({
       kind: 'leaf' as const,
       key: field,
       field,
@@ -160,7 +160,7 @@ describe('a kind that is a row of the table and a typedef', () => {
     const number = compileNumber(source, 'pages');
     expect([...offsets].map((at) => number?.(batch.view, at))).toEqual([2 ** 40, Number.NaN]);
     expect(compileNumber(source, 'mac')).toBeNull();
-    expect(GroupMemo.create(source, ['mac', 'stack', 'pages'])).not.toBeNull();
+    expect(GroupMemo.create(source, ['mac', 'suit', 'pages'])).not.toBeNull();
   });
 
   it('has a column in both stores', () => {
@@ -168,12 +168,12 @@ describe('a kind that is a row of the table and a typedef', () => {
     const { own } = tableOf(tracker);
     expect(own).toEqual([
       { name: 'mac', kind: 'text' },
-      { name: 'stack', kind: 'text' },
+      { name: 'suit', kind: 'text' },
       { name: 'pages', kind: 'uint64' },
     ]);
     expect(columnsOf(tracker).map(({ path, kind, wide }) => [path, kind, wide])).toEqual([
       ['mac', 'text', false],
-      ['stack', 'text', false],
+      ['suit', 'text', false],
       ['pages', 'integer', true],
     ]);
     const pages = new ColumnBuffer('uint64');

@@ -98,6 +98,19 @@ const table = {
     nullable: true,
     behind: true,
   },
+  /**
+   * A user stack: captured as bytes, in place of which the records that sessions get have texts like those of `eu_strs`, a frame each
+   * (session/stacks.ts). Null for one that is as it was captured.
+   */
+  eu_stack: {
+    form: 'made',
+    make: (bytes, view, record, at) => decode.stack(bytes, record, view.getUint32(at, true)),
+    bytes: 4,
+    scalars: ['String'],
+    list: true,
+    nullable: true,
+    behind: true,
+  },
   eu_errno: {
     form: 'code',
     signed: true,

@@ -130,6 +130,7 @@ describe('a record layout', () => {
         ['resolved', 1],
         ['resolvedState', 2],
         ['directory', 3],
+        ['stack', 4],
       ]),
     );
     expect(layoutOf('exit').captures).toEqual(new Map());

@@ -111,7 +111,13 @@ export class Catalog {
       const { name } = definition;
       const [, options] = inputs[index] ?? [];
       const fields = fieldsOf(eventType(schema, name), (field) => onDemand(name, field));
-      const columns = definition.columns ?? fields.filter(isTelling).map(({ path }) => path);
+      const isUsual = (path: string): boolean => !definition.costly?.includes(path);
+      const {
+        columns = fields
+          .filter(isTelling)
+          .map(({ path }) => path)
+          .filter(isUsual),
+      } = definition;
       return {
         name,
         summary: options?.summary ?? '',

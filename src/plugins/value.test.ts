@@ -89,7 +89,7 @@ function filled(layout: RecordLayout, choice: number, errno: number, number: num
   for (const { name, kind, size, values: known } of [...layout.header.values(), ...layout.fields.values()]) {
     const codes = [...known.keys()].filter((code) => code !== 0);
     if (name === 'tracker') values[name] = 0;
-    else if (kind === 'eu_str' || kind === 'eu_strs') values[name] = (1 << 16) | layout.size;
+    else if (kind === 'eu_str' || kind === 'eu_strs' || kind === 'eu_stack') values[name] = (1 << 16) | layout.size;
     else if (kind === 'eu_bytes') values[name] = (bytesOf(layout.tracker).length << 16) | (layout.size + 1);
     else if (kind === 'enum') values[name] = codes[choice % codes.length] ?? 0;
     else if (kind === 'eu_errno') values[name] = errno;

@@ -22,6 +22,7 @@ export const headerOffsets = {
   startBootNs: 16,
   pid: 24,
   tid: 28,
+  ppid: 32,
   mountNs: 44,
   tracker: 48,
   initStart: 50,

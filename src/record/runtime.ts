@@ -24,6 +24,8 @@ export interface TrackerRuntime {
   captureOf(field: string): bigint;
   /** All capture bits. */
   readonly allCaptures: bigint;
+  /** Those that sessions capture by DEFAULT: all but the costly ones. */
+  readonly usualCaptures: bigint;
   /** Fields of the event that are captured on demand only. */
   readonly onDemand: readonly string[];
   objectSpec(options: TrackerOptions): ObjectSpec;
@@ -75,6 +77,10 @@ class ObjectRuntime implements TrackerRuntime {
       (mask, bit) => mask | (1n << BigInt(bit)),
       0n,
     ));
+  }
+
+  get usualCaptures(): bigint {
+    return (this.definition.costly ?? []).reduce((mask, field) => mask & ~this.captureOf(field), this.allCaptures);
   }
 
   get onDemand(): readonly string[] {

@@ -70,9 +70,22 @@ describe('a session that captures what is demanded', () => {
   });
 });
 
-it.each(['DEFAULT', 'ALL'] as const)('%s captures everything from the start, whoever reads', (mode) => {
-  const { capture, told } = captureOf(mode);
+it('ALL captures everything from the start, whoever reads', () => {
+  const { capture, told } = captureOf('ALL');
   expect(capture.masks).toEqual(trackers.map(({ allCaptures }) => allCaptures));
+  capture.add(demand('open', 'stack'))();
+  expect(told).toEqual([]);
+});
+
+it('DEFAULT captures from the start what is not costly, and that for those who select it', () => {
+  const { capture, told } = captureOf('DEFAULT');
+  expect(capture.masks).toEqual(trackers.map(({ usualCaptures }) => usualCaptures));
+  expect(capture.fields()).toEqual(expect.arrayContaining(['args', 'path', 'resolved']));
+  expect(capture.fields()).not.toContain('stack');
   capture.add(demand('exec', 'args'))();
   expect(told).toEqual([]);
+  const release = capture.add(demand('open', 'stack'));
+  expect(capture.fields()).toContain('stack');
+  release();
+  expect(capture.fields()).not.toContain('stack');
 });

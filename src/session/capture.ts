@@ -66,8 +66,9 @@ export class Capture {
 
   #maskOf(tracker: TrackerRuntime): bigint {
     const { capture, fields, where } = this.#spec;
-    if (capture !== 'DEMANDED') return tracker.allCaptures;
-    let mask = fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
+    if (capture === 'ALL') return tracker.allCaptures;
+    const usual = capture === 'DEFAULT' ? tracker.usualCaptures : 0n;
+    let mask = fields.reduce((m, field) => m | tracker.captureOf(field), usual);
     for (const demand of where ? [where.demand, ...this.#demands] : this.#demands)
       for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
     return mask;

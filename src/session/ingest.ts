@@ -47,15 +47,27 @@ export interface IngestOptions {
   readonly onCount: () => void;
   /** Sees each batch of records that is delivered, in the same turn. It must be cheap, and must not throw. */
   readonly onBatch: (batch: RecordBatch) => void;
+  /** A copy of a chunk, with frames in place of captured stacks; null where it has none. Its promise must not reject. */
+  readonly readStacks?: ((chunk: Chunk, view: DataView) => Promise<Chunk> | null) | undefined;
   /** Called when `limit` events are delivered, and with each chunk that comes after that. */
   readonly onFull: () => void;
   /** Told of what is lost, and of a chunk that was not delivered: its container could not be looked up, or a filter threw. */
   readonly log: LossTold & { error(facts: { readonly session: string; readonly err: unknown }, message: string): void };
 }
 
+function viewOf({ data }: Chunk): DataView {
+  return new DataView(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Null where nothing is waited for. */
+function allOf(waitedFor: readonly (Promise<unknown> | null)[]): Promise<unknown> | null {
+  const some = waitedFor.filter((one) => one !== null);
+  return some.length > 0 ? Promise.all(some) : null;
+}
+
 /**
- * Takes what a source reads: holds chunks until the containers of their events are known, evaluates the target and the filter, numbers what
- * is left, and delivers it to the buffer and the readers. Chunks keep their order.
+ * Takes what a source reads: holds chunks until the containers of their events are known and their stacks are unwound, evaluates the
+ * target and the filter, numbers what is left, and delivers it to the buffer and the readers. Chunks keep their order.
  */
 export class Ingest {
   readonly #options: IngestOptions;
@@ -136,16 +148,22 @@ export class Ingest {
     this.#losses ??= new LossLog(this.#options.session, this.#options.log);
     this.#losses.look(this.#lost);
     const { matcher, ready } = by;
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const view = viewOf(chunk);
     const { last } = this.#held;
     // Behind others that wait: order is kept.
     const containers = last ? last.then(() => matcher.prepare(view, offsets)) : matcher.prepare(view, offsets);
     const processes = offsets.length ? (ready?.() ?? null) : null;
-    const unknown = containers && processes ? Promise.all([containers, processes]) : (containers ?? processes);
+    const stacks = this.#options.readStacks?.(chunk, view) ?? null;
+    const unknown = allOf([containers, processes, stacks]);
     if (!unknown) return this.#evaluate(chunk, view, lease, by);
     lease.hold();
     this.#held.add(
-      unknown.then(() => this.#evaluate(chunk, view, lease, by)).finally(() => lease.release()),
+      unknown
+        .then(async () => {
+          const copy = await stacks;
+          return copy ? this.#evaluate(copy, viewOf(copy), null, by) : this.#evaluate(chunk, view, lease, by);
+        })
+        .finally(() => lease.release()),
       data.byteLength,
     );
     if (this.#held.isFull) matcher.hurry();
@@ -156,7 +174,7 @@ export class Ingest {
   #evaluate(
     chunk: Chunk,
     view: DataView,
-    lease: Lease,
+    lease: Lease | null,
     { matcher, context, matches }: Omit<Evaluation, 'ready'>,
   ): Promise<void> | null {
     const { buffer, limit } = this.#options;
@@ -182,8 +200,8 @@ export class Ingest {
       this.#admit(chunk, taken, room);
       return null;
     }
-    lease.hold();
-    return taken.then((batch) => this.#admit(chunk, batch, room)).finally(() => lease.release());
+    lease?.hold();
+    return taken.then((batch) => this.#admit(chunk, batch, room)).finally(() => lease?.release());
   }
 
   /** Takes in what target, filter and limit have left of a chunk. */

@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid } from '../base/errors.js';
+import { SymbolThread } from '../symbols/thread.js';
 import { ChangeFeed } from './stream/feed.js';
 import { SourcePool, type SessionKernel } from './source/pool.js';
 import type { Record, Recorder } from './recorder.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
+import { Stacks } from './stacks.js';
 import type { PersistSpec, SessionSpec, StopReason, TargetSpec } from './spec.js';
 import { StoppedSessions, type StoppedLimits } from './stopped.js';
 
@@ -17,7 +19,7 @@ const LAST_WORD_MS = 500;
 /** How long the server's end waits for stores that are behind. */
 const STORED_MS = 20_000;
 
-export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'replay'> {
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'replay' | 'stacks'> {
   /** Null for a server that only replays. */
   readonly kernel: SessionKernel | null;
   /** Sessions that may run at once. */
@@ -48,11 +50,13 @@ export class SessionManager {
   #ending: Promise<void> | null = null;
   /** Resolves when the kernel thread has died: all sessions have failed then, and none can be started. */
   readonly died: Promise<Error>;
+  readonly #stacks: Stacks | null;
 
   constructor(options: ManagerOptions) {
     this.#options = options;
     this.#stopped = new StoppedSessions(options.stopped);
     this.#pool = options.kernel && new SourcePool(options.kernel);
+    this.#stacks = options.kernel && new Stacks(new SymbolThread());
     this.died = new Promise((resolve) => {
       if (options.kernel)
         options.kernel.onDeath = (error) => {
@@ -183,6 +187,7 @@ export class SessionManager {
     const session = new Session(randomBytes(8).toString('hex'), spec, {
       ...this.#options,
       pool: this.#pool,
+      stacks: this.#stacks,
       ...(replay ? { replay } : {}),
       onState: (changed) => this.#announce(changed),
     });
@@ -270,6 +275,7 @@ export class SessionManager {
     await this.end();
     await this.#awaitStores();
     for (const session of this.list()) session.clear();
+    await this.#stacks?.end();
   }
 
   /** Resolves when they have no readers, or these had their time. */

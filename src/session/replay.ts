@@ -201,6 +201,7 @@ export function recordedTracker(definition: TrackerDefinition): TrackerRuntime {
     hooksOf: () => [],
     captureOf: () => 0n,
     allCaptures: 0n,
+    usualCaptures: 0n,
     onDemand: [],
     objectSpec: () => {
       throw new TypeError('a replayed session loads no object');

@@ -24,6 +24,7 @@ import type { Recorder, RecorderInput } from './recorder.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason, TargetSpec } from './spec.js';
 import { CgroupMatcher } from './target.js';
+import { stackPlaces, type Stacks } from './stacks.js';
 import { StatsHistory } from './stats-history.js';
 import { after } from './timer.js';
 
@@ -42,6 +43,8 @@ export interface SessionDependencies {
   readonly pool: SourcePool | null;
   /** Where its events come from instead of the kernel. */
   readonly replay?: RecordedSource;
+  /** Unwinds captured stacks. Null where there is no kernel that could capture one. */
+  readonly stacks: Stacks | null;
   readonly registry: ContainerRegistry;
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
@@ -141,6 +144,8 @@ export class Session {
       limit: spec.limit,
       onCount: () => this.history.note(),
       onBatch: (batch) => deps.observer?.onBatch(this, batch),
+      readStacks: (chunk, view) =>
+        deps.stacks?.read(chunk, view, stackPlaces(this.#trackers, this.#capture.masks)) ?? null,
       onFull: () => void this.stop('LIMIT'),
       log: deps.log,
     });

@@ -6,7 +6,7 @@ import { registers, type CapturedStack, type Mapping } from './unwind.js';
 
 // struct eu_stack_head and struct eu_mapping of bpf/include/stack.bpf.h
 const HEAD_BYTES = 280;
-const MAPPING_BYTES = 40;
+const MAPPING_BYTES = 56;
 const MACHINES: readonly (Machine | null)[] = [null, 'X86_64', 'AARCH64'];
 const MAPPINGS_READ = 1;
 const MAPPINGS_CUT = 2;
@@ -40,16 +40,24 @@ function readMappings(bytes: Uint8Array, from: number, count: number): Mapping[]
   const view = viewOf(bytes);
   const mappings: Mapping[] = [];
   for (let at = from; mappings.length < count && at + MAPPING_BYTES <= bytes.length;) {
-    const length = view.getUint32(at + 32, true);
-    const end = at + MAPPING_BYTES + length;
+    const pathEnd = at + MAPPING_BYTES + view.getUint32(at + 40, true);
+    const end = pathEnd + view.getUint32(at + 44, true);
     if (end > bytes.length) break;
-    const inode = wordAt(view, at + 24);
+    const device = view.getUint32(at + 48, true);
     mappings.push({
       start: wordAt(view, at),
       end: wordAt(view, at + 8),
       offset: wordAt(view, at + 16),
-      inode,
-      path: length ? textOfBytes(bytes, at + MAPPING_BYTES, end) : null,
+      inode: wordAt(view, at + 24),
+      path: pathEnd > at + MAPPING_BYTES ? textOfBytes(bytes, at + MAPPING_BYTES, pathEnd) : null,
+      real:
+        end > pathEnd
+          ? {
+              path: textOfBytes(bytes, pathEnd, end),
+              inode: wordAt(view, at + 32),
+              device: `${device >>> 20}:${device & 0xfffff}`,
+            }
+          : null,
     });
     at = aligned(end);
   }

@@ -43,26 +43,27 @@ const MAX_REMEMBERED = 32;
 const MAX_REGISTER = 128;
 const MAX_COMMON = 256;
 
+/** What a static program has in place of an index; of one that has more, the rest is not looked at. */
+const MAX_SCANNED_BYTES = 4 << 20;
+const MAX_SCANNED = 100_000;
+
+/** Finds the entry of the last function that does not begin behind an address. */
+type FindEntry = (address: number) => number | null;
+
 /**
  * The frames of an image's functions, by .eh_frame_hdr and .eh_frame. An address that is in none has no row: that is null. What is damaged
  * throws RangeError.
  */
 export class FrameTable {
   readonly #image: ElfImage;
-  readonly #table: { readonly at: number; readonly count: number; readonly base: number };
+  readonly #find: FindEntry;
   readonly #common = new Map<number, Common>();
+  /** Of what it keeps besides parts of the file. */
+  byteLength = 0;
 
   constructor(image: ElfImage) {
-    const { frameIndex } = image;
-    if (!frameIndex) throw new RangeError('it has no index of frames');
     this.#image = image;
-    const reader = image.readerAt(frameIndex.address, 64);
-    const [version, frames, counts, table] = [reader.u8(), reader.u8(), reader.u8(), reader.u8()];
-    if (version !== 1 || table !== TABLE_OF_OFFSETS) throw new RangeError('its index of frames has no table');
-    reader.pointer(frames, frameIndex.address);
-    const count = reader.pointer(counts, frameIndex.address) ?? 0;
-    const room = Math.floor((frameIndex.size - reader.at) / INDEX_ENTRY);
-    this.#table = { at: reader.address, count: Math.max(0, Math.min(count, room)), base: frameIndex.address };
+    this.#find = image.frameIndex ? indexed(image, image.frameIndex) : this.#scanned();
   }
 
   /** The row of the function that has the address. */
@@ -71,20 +72,30 @@ export class FrameTable {
     return entry === null ? null : this.#read(entry, address);
   }
 
-  /** The address of the entry of the last function that does not begin behind the address. */
-  #find(address: number): number | null {
-    const { at, count, base } = this.#table;
-    const entryAt = (index: number): Reader => this.#image.readerAt(at + index * INDEX_ENTRY, INDEX_ENTRY);
-    let low = 0;
-    for (let high = count; low < high;) {
-      const middle = Math.floor((low + high) / 2);
-      if (base + entryAt(middle).s32() <= address) low = middle + 1;
-      else high = middle;
+  /** A program that is linked without an index: its entries are all looked at, once. */
+  #scanned(): FindEntry {
+    const frames = this.#image.section('.eh_frame');
+    if (!frames) throw new RangeError('it has no frames');
+    const end = frames.address + Math.min(frames.size, MAX_SCANNED_BYTES);
+    const found: { readonly begin: number; readonly at: number }[] = [];
+    try {
+      for (let at = frames.address; at < end && found.length < MAX_SCANNED;) {
+        if (this.#image.readerAt(at, 4).u32() === 0) break;
+        const { body, place, id, next } = this.#entry(at);
+        if (id !== 0) found.push({ begin: body.pointer(this.#commonOf(place - id).pointers) ?? Number.NaN, at });
+        at = next;
+      }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // what is before the damage counts
     }
-    if (low === 0) return null;
-    const entry = entryAt(low - 1);
-    entry.s32();
-    return base + entry.s32();
+    found.sort((a, b) => a.begin - b.begin);
+    const begins = Float64Array.from(found, ({ begin }) => begin);
+    const entries = Float64Array.from(found, ({ at }) => at);
+    this.byteLength = begins.byteLength + entries.byteLength;
+    return (address) => {
+      const index = lastNotAbove(begins.length, (i) => begins[i] ?? 0, address);
+      return index < 0 ? null : (entries[index] ?? null);
+    };
   }
 
   #read(at: number, address: number): FrameRow | null {
@@ -140,7 +151,7 @@ export class FrameTable {
   }
 
   /** What is behind the length and the id of an entry; `place`: where the id is, from which it counts back. */
-  #entry(at: number): { readonly body: Reader; readonly place: number; readonly id: number } {
+  #entry(at: number): { readonly body: Reader; readonly place: number; readonly id: number; readonly next: number } {
     let bytes = this.#image.atAddress(at, FIRST_READ);
     let reader = new Reader(bytes, at);
     const first = reader.u32();
@@ -154,8 +165,37 @@ export class FrameTable {
     reader.skip(head);
     const place = reader.address;
     const id = isLong ? reader.u64() : reader.u32();
-    return { body: reader, place, id };
+    return { body: reader, place, id, next: at + head + length };
   }
+}
+
+/** By the table of .eh_frame_hdr, which is sorted. */
+function indexed(image: ElfImage, { address: base, size }: NonNullable<ElfImage['frameIndex']>): FindEntry {
+  const reader = image.readerAt(base, 64);
+  const [version, frames, counts, table] = [reader.u8(), reader.u8(), reader.u8(), reader.u8()];
+  if (version !== 1 || table !== TABLE_OF_OFFSETS) throw new RangeError('its index of frames has no table');
+  reader.pointer(frames, base);
+  const count = Math.max(0, Math.min(reader.pointer(counts, base) ?? 0, Math.floor((size - reader.at) / INDEX_ENTRY)));
+  const at = reader.address;
+  const entryAt = (index: number): Reader => image.readerAt(at + index * INDEX_ENTRY, INDEX_ENTRY);
+  return (address) => {
+    const index = lastNotAbove(count, (i) => base + entryAt(i).s32(), address);
+    if (index < 0) return null;
+    const entry = entryAt(index);
+    entry.s32();
+    return base + entry.s32();
+  };
+}
+
+/** The index of the last of `count` values, in their order, that is not above `value`; -1 for none. */
+function lastNotAbove(count: number, valueAt: (index: number) => number, value: number): number {
+  let low = 0;
+  for (let high = count; low < high;) {
+    const middle = Math.floor((low + high) / 2);
+    if (valueAt(middle) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
 
 /** Executes the instructions of an entry up to the row of an address (DWARF 4, section 6.4.2). */

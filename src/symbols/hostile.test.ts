@@ -13,7 +13,7 @@ import { evaluate } from './expression.js';
 import { FrameTable } from './frame-table.js';
 import { ElfImage, type FileBytes } from './image.js';
 import { FunctionNames } from './names.js';
-import { mountsOfOthers, Place } from './place.js';
+import { parseMounts, Place } from './place.js';
 import { Reader } from './reader.js';
 import { MAX_FRAMES, unwind } from './unwind.js';
 
@@ -120,6 +120,26 @@ describe('a file that somebody wrote to do harm', () => {
     );
   });
 
+  it('ends where frames without an index are damaged', async () => {
+    const path = join(folder, 'unindexed.so');
+    const flags = ['-O2', '-shared', '-fPIC', '-Wl,--no-eh-frame-hdr'];
+    await exec('gcc', [...flags, '-o', path, packageFile('test', 'support', 'stack-inner.c')]);
+    const whole = new Uint8Array(await readFile(path));
+    const { address = 0, size = 0 } = new ElfImage(fileOf(whole)).section('.eh_frame') ?? {};
+    expect(size).toBeGreaterThan(100);
+    const place = fc.integer({ min: address, max: address + size - 1 });
+    const changes = fc.array(fc.tuple(place, fc.constantFrom(0, 1, 4, 0x7f, 0xff)), { minLength: 1, maxLength: 10 });
+    await holdsFor(
+      fc.property(changes, (some) => {
+        const bytes = whole.slice();
+        for (const [at, byte] of some) bytes[at] = byte;
+        readAll(bytes);
+        return true;
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('ends an expression that jumps back, takes too much, or holds too much', () => {
     expect(() => evaluate(random([0x2f, 0xfd, 0xff]), nothing, null)).toThrow('does not end');
     expect(() => evaluate(random([0x22]), nothing, 1)).toThrow('does not have');
@@ -208,14 +228,32 @@ describe('the files of a mount namespace', () => {
     expect(Place.open({ mountNs, pids: [2 ** 30] })).not.toBeNull();
   });
 
-  it('are not looked at where somebody else would have to answer', () => {
+  it('are found by their path in their file system, wherever that is mounted', async () => {
+    const path = join(folder, 'library.so');
+    const { ino, dev } = await stat(path);
+    const mounts = parseMounts(await readFile('/proc/self/mountinfo', 'latin1'));
+    const device = `${(dev >> 8) & 0xfff}:${(dev & 0xff) | ((dev >> 12) & 0xfff00)}`;
+    const mount = mounts.filter((one) => one.device === device && path.startsWith(one.point)).at(-1);
+    const inside = `${mount?.root === '/' ? '' : mount?.root}${mount?.point === '/' ? path : path.slice(mount?.point.length)}`;
+    const files = place();
+    const file = files.realFile({ path: inside, inode: ino, device });
+    expect(Number(file?.stat.size)).toBe(library.length);
+    if (file) closeSync(file.fd);
+    expect(files.realFile({ path: inside, inode: ino, device: '0:99999' })).toBeNull();
+    expect(files.realFile({ path: inside, inode: ino + 1, device })).toBeNull();
+    files.close();
+  });
+
+  it('are told by the lines of mountinfo, of which any may be odd', () => {
     const lines = [
       '36 35 98:0 / / rw,noatime master:1 - ext4 /dev/root rw',
-      '37 36 0:44 / /srv/a\\040b rw - fuse.sshfs sshfs rw',
-      '38 36 0:45 / /net rw - nfs4 server:/ rw',
+      '37 36 0:44 /in\\134 /srv/a\\040b rw - fuse.sshfs sshfs rw',
       'nonsense',
       '',
     ];
-    expect(mountsOfOthers(lines.join('\n'))).toEqual(['/srv/a b', '/net']);
+    expect(parseMounts(lines.join('\n'))).toEqual([
+      { device: '98:0', root: '/', point: '/', type: 'ext4' },
+      { device: '0:44', root: '/in\\', point: '/srv/a b', type: 'fuse.sshfs' },
+    ]);
   });
 });

@@ -49,7 +49,7 @@ export class ElfImage {
   /** .eh_frame_hdr. */
   readonly frameIndex: { readonly address: number; readonly size: number } | null;
   readonly #segments: readonly Segment[];
-  readonly #sections: { readonly at: number; readonly count: number };
+  readonly #sections: { readonly at: number; readonly count: number; readonly names: number };
 
   constructor(file: FileBytes) {
     this.file = file;
@@ -66,6 +66,7 @@ export class ElfImage {
     this.#sections = {
       at: wordAt(view, 0x28),
       count: isTable ? Math.min(view.getUint16(0x3c, true), MAX_SECTIONS) : 0,
+      names: view.getUint16(0x3e, true),
     };
   }
 
@@ -92,23 +93,41 @@ export class ElfImage {
 
   /** The tables of symbols, the most complete first. */
   symbolSections(): SymbolSection[] {
+    const sections = this.#readSections();
+    return [SHT_SYMTAB, SHT_DYNSYM].flatMap((type) => {
+      const table = sections.find((one) => one.type === type && one.entry === SYMBOL_BYTES);
+      const names = table && sections[table.link];
+      return table && names ? [{ offset: table.offset, size: table.size, names }] : [];
+    });
+  }
+
+  /** The section of a name that is part of the program's memory. */
+  section(name: string): { readonly address: number; readonly size: number } | null {
+    const sections = this.#readSections();
+    const names = sections[this.#sections.names];
+    const wanted = Buffer.from(`${name}\0`);
+    const isIt = ({ nameAt }: { readonly nameAt: number }): boolean =>
+      names !== undefined &&
+      nameAt + wanted.length <= names.size &&
+      wanted.equals(this.file.read(names.offset + nameAt, wanted.length));
+    return sections.find((one) => one.address !== 0 && isIt(one)) ?? null;
+  }
+
+  #readSections() {
     const { at, count } = this.#sections;
     if (count === 0) return [];
     const view = viewOf(this.file.read(at, count * SECTION_HEADER_BYTES));
-    const sections = Array.from({ length: count }, (_, i) => {
+    return Array.from({ length: count }, (_, i) => {
       const from = i * SECTION_HEADER_BYTES;
       return {
+        nameAt: view.getUint32(from, true),
         type: view.getUint32(from + 4, true),
+        address: wordAt(view, from + 0x10),
         offset: wordAt(view, from + 0x18),
         size: wordAt(view, from + 0x20),
         link: view.getUint32(from + 0x28, true),
         entry: wordAt(view, from + 0x38),
       };
-    });
-    return [SHT_SYMTAB, SHT_DYNSYM].flatMap((type) => {
-      const table = sections.find((one) => one.type === type && one.entry === SYMBOL_BYTES);
-      const names = table && sections[table.link];
-      return table && names ? [{ offset: table.offset, size: table.size, names }] : [];
     });
   }
 

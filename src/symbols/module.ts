@@ -94,7 +94,7 @@ export class Module {
   }
 
   get byteLength(): number {
-    return 1024 + this.#file.byteLength + (this.#names?.byteLength ?? 0);
+    return 1024 + this.#file.byteLength + (this.#table?.byteLength ?? 0) + (this.#names?.byteLength ?? 0);
   }
 
   use(open: () => number | null, fd: number | null): void {

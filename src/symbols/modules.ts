@@ -67,6 +67,8 @@ export class ProcessModules {
   readonly #where: Whereabouts;
   readonly #used = new Map<string, Module | null>();
   #place: Place | null | undefined;
+  /** For the files behind the overlays of a container that has ended. */
+  #own: Place | null | undefined;
 
   constructor(modules: Modules, where: Whereabouts) {
     this.#modules = modules;
@@ -81,9 +83,9 @@ export class ProcessModules {
     const used = this.#used.get(key);
     if (used !== undefined) return used;
     const trusted = this.#modules.trusted(key);
-    const file = trusted ? null : this.#file(path, inode);
+    const file = trusted ? null : this.#file(path, mapping);
     const module = trusted ?? (file && this.#modules.opened(key, file));
-    module?.use(() => this.#reopen(module, path, inode), file?.fd ?? null);
+    module?.use(() => this.#reopen(module, path, mapping), file?.fd ?? null);
     this.#used.set(key, module);
     return module;
   }
@@ -91,20 +93,24 @@ export class ProcessModules {
   close(): void {
     for (const module of this.#used.values()) module?.close();
     this.#place?.close();
-    this.#place = null;
+    this.#own?.close();
+    this.#place = this.#own = null;
     this.#used.clear();
     this.#modules.trim();
   }
 
-  #reopen(module: Module, path: string, inode: number): number | null {
-    const file = this.#file(path, inode);
+  #reopen(module: Module, path: string, mapping: Mapping): number | null {
+    const file = this.#file(path, mapping);
     if (file && identityOf(file.stat) === module.identity) return file.fd;
     if (file) closeSync(file.fd);
     return null;
   }
 
-  #file(path: string, inode: number): OpenFile | null {
+  #file(path: string, { inode, real }: Mapping): OpenFile | null {
     this.#place = this.#place === undefined ? Place.open(this.#where) : this.#place;
-    return this.#place?.file(path, inode) ?? null;
+    const file = this.#place?.file(path, inode);
+    if (file || !real) return file ?? null;
+    this.#own = this.#own === undefined ? Place.own() : this.#own;
+    return this.#own?.realFile(real) ?? null;
   }
 }

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, type BigIntStats } from 'node:fs';
 import { bytesOfText } from '../base/bytes.js';
+import type { RealFile } from './unwind.js';
 
 /** Where a process's files are. */
 export interface Whereabouts {
@@ -7,6 +8,15 @@ export interface Whereabouts {
   readonly mountNs: number;
   /** Processes that may be in that namespace; the first that is counts. */
   readonly pids: readonly number[];
+}
+
+interface Mount {
+  /** "MAJOR:MINOR" of the file system. */
+  readonly device: string;
+  /** What of the file system is mounted, and where. */
+  readonly root: string;
+  readonly point: string;
+  readonly type: string;
 }
 
 /** An open regular file. */
@@ -28,18 +38,37 @@ const MAX_PARTS = 256;
  */
 export class Place {
   readonly #root: number;
+  readonly #mounts: readonly Mount[];
   readonly #avoided: readonly string[];
 
-  private constructor(root: number, avoided: readonly string[]) {
+  private constructor(root: number, mounts: readonly Mount[]) {
     this.#root = root;
-    this.#avoided = avoided;
+    this.#mounts = mounts;
+    this.#avoided = mounts.filter(({ type }) => OF_OTHERS.test(type)).map(({ point }) => point);
+  }
+
+  /** This process's own. Null where its files cannot be read. */
+  static own(): Place | null {
+    const mountNs = /\d+/.exec(readlinkSync('/proc/self/ns/mnt'))?.[0];
+    return Place.open({ mountNs: Number(mountNs), pids: [] });
   }
 
   /** Null where no process of the namespace is there any more. */
   static open({ mountNs, pids }: Whereabouts): Place | null {
     for (const pid of [...pids, process.pid]) {
       const place = pid > 0 ? placeOf(pid, mountNs) : null;
-      if (place) return new Place(place.root, place.avoided);
+      if (place) return new Place(place.root, place.mounts);
+    }
+    return null;
+  }
+
+  /** The same by the file's path from the root of its file system, where that is mounted here. */
+  realFile({ path, inode, device }: RealFile): OpenFile | null {
+    for (const { point, root, device: mounted } of this.#mounts) {
+      const isBelow = root === '/' || path.startsWith(`${root}/`);
+      if (mounted !== device || !isBelow) continue;
+      const file = this.file(`${point === '/' ? '' : point}${root === '/' ? path : path.slice(root.length)}`, inode);
+      if (file) return file;
     }
     return null;
   }
@@ -74,16 +103,16 @@ export class Place {
   }
 }
 
-function placeOf(pid: number, mountNs: number): { readonly root: number; readonly avoided: string[] } | null {
+function placeOf(pid: number, mountNs: number): { readonly root: number; readonly mounts: Mount[] } | null {
   let root: number | null = null;
   const isThere = (): boolean => readlinkSync(`/proc/${pid}/ns/mnt`) === `mnt:[${mountNs}]`;
   try {
     if (!isThere()) return null;
     root = openSync(`/proc/${pid}/root`, O_PATH | O_DIRECTORY);
-    const avoided = mountsOfOthers(readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
+    const mounts = parseMounts(readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
     // Its number may be another process's by now.
     if (!isThere()) throw new Error('the process has ended');
-    return { root, avoided };
+    return { root, mounts };
   } catch {
     if (root !== null) closeSync(root);
     return null;
@@ -91,14 +120,18 @@ function placeOf(pid: number, mountNs: number): { readonly root: number; readonl
 }
 
 /** Lines are "36 35 98:0 /root /mount/point options tag:1 - type source options" (proc_pid_mountinfo(5)). */
-export function mountsOfOthers(mountinfo: string): string[] {
+export function parseMounts(mountinfo: string): Mount[] {
   return mountinfo.split('\n').flatMap((line) => {
     const fields = line.split(' ');
-    const type = fields[fields.indexOf('-') + 1] ?? '';
-    const point = fields[4];
-    if (point === undefined || !OF_OTHERS.test(type)) return [];
-    return [point.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)))];
+    const [, , device, root, point] = fields;
+    if (device === undefined || root === undefined || point === undefined) return [];
+    return [{ device, root: plain(root), point: plain(point), type: fields[fields.indexOf('-') + 1] ?? '' }];
   });
+}
+
+/** Spaces and the like are written as "\\040". */
+function plain(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
 function partsOf(path: Uint8Array): Uint8Array[] | null {

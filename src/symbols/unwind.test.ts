@@ -99,6 +99,20 @@ describe('a stack without frame pointers', () => {
     expect(stdout.split('\n')[0]).toBe('inner_calls');
   });
 
+  it('is found in a static program, whose frames have no index', async () => {
+    const program = join(folder, 'static');
+    const sources = [source('stack.c'), source('stack-inner.c')];
+    await exec('gcc', ['-O2', '-fomit-frame-pointer', '-static', '-Wl,--no-eh-frame-hdr', '-o', program, ...sources]);
+    const { captured } = await stackOf(program);
+    const { frames, cut } = unwound(captured);
+    expect(cut).toBeNull();
+    const texts = describeStack(captured, here(), new Modules());
+    const names = texts.map((text) => /^[^+ ]+/.exec(text)?.[0]);
+    expect(names.slice(names.indexOf('calls_kernel'), names.indexOf('main') + 1)).toHaveLength(8);
+    expect(names.at(-1)).toBe('_start');
+    expect(frames).toHaveLength(texts.length);
+  });
+
   it('goes on by frame pointers where code has nothing else', async () => {
     const program = await compile(
       'framed',

@@ -3,6 +3,15 @@ import type { FrameRow, Rule } from './frame-table.js';
 import type { Machine } from './image.js';
 import { Reader } from './reader.js';
 
+/** The file that an overlay shows. */
+export interface RealFile {
+  /** From the root of its file system, which may be mounted anywhere. */
+  readonly path: string;
+  readonly inode: number;
+  /** "MAJOR:MINOR" of the file system. */
+  readonly device: string;
+}
+
 /** An executable part of a process's memory. */
 export interface Mapping {
   readonly start: number;
@@ -12,6 +21,7 @@ export interface Mapping {
   /** As the process's mount namespace has it; null for memory that is of no file. */
   readonly path: string | null;
   readonly inode: number;
+  readonly real?: RealFile | null;
 }
 
 /** What a thread was doing when it called the kernel. */

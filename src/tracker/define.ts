@@ -156,8 +156,13 @@ export interface TrackerDefinition {
   /** What of an event one line tells, besides when, where and who: see DetailsTemplate (src/event/details.ts). Default: its columns. */
   readonly details?: string;
   /**
+   * Fields on demand that cost so much that a session captures them only where somebody selects them or it captures ALL: its DEFAULT is
+   * without them. Default: none.
+   */
+  readonly costly?: readonly string[];
+  /**
    * Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields
-   * but flags and namespaces.
+   * but flags, namespaces and costly ones.
    */
   readonly columns?: readonly string[];
   /**

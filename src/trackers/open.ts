@@ -1,6 +1,7 @@
 import { absolutePath } from '../tracker/absolute-path.js';
 import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
+import { stackBlindSpots } from '../tracker/stack.js';
 import { bitNames, type BitNames, openFlagBits, openFlags, UNKNOWN_OPEN_FLAGS } from '../tracker/open-flags.js';
 import { openCalls, useOf } from '../tracker/opened-file.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
@@ -23,7 +24,9 @@ export default defineTracker({
   name: 'open',
   minimumKernel: '5.17',
   details: '{path|resolved} [= {errno}] [{flags}] [= {fd}]',
+  costly: ['stack'],
   blindSpots: [
+    ...stackBlindSpots,
     'Files that a process obtains without opening them: inherited descriptors, descriptors passed over a ' +
       'socket (SCM_RIGHTS) or obtained with pidfd_getfd; fsmount, open_tree, memfd_create and sockets.',
     'Files that the kernel opens on behalf of a process: the program and interpreter of an exec, swap files, core dumps.',

@@ -1,6 +1,7 @@
 import { argumentOf } from '../linux/call-arguments.js';
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { stackBlindSpots } from '../tracker/stack.js';
 import { operationMask, pushedEnum } from '../tracker/operation.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
@@ -13,7 +14,11 @@ export default defineTracker({
   name: 'seccomp',
   minimumKernel: '5.17',
   details: '{name|nr} {action} [= {errno}]',
+  costly: ['stack'],
   blindSpots: [
+    ...stackBlindSpots,
+    '`stack` of a call for which the filter sent a signal (TRAP, KILL_PROCESS): its mappings are read from /proc on all kernels, so that ' +
+      'the stack of a process which that ended has no functions and no callers.',
     'Calls that a filter allows and only logs (SECCOMP_RET_LOG), or passes to a tracer: no BPF program is told. The kernel writes the ' +
       'former to its log and to the audit subsystem (records of type 1326).',
     'What the kernel itself refuses, also with EPERM, is not in here: see the trackers capability, privilege and syscall.',

@@ -1,12 +1,15 @@
 import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { stackBlindSpots } from '../tracker/stack.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
 export default defineTracker({
   name: 'syscall',
-  minimumKernel: '5.12',
+  minimumKernel: '5.13',
   details: '{name|nr} [= {errno|ret}] [{durationNs}]',
+  costly: ['stack'],
   blindSpots: [
+    ...stackBlindSpots,
     'Calls that do not return: exit, exit_group, rt_sigreturn, and calls in progress when their process is killed.',
     'io_uring requests, which are not system calls: only io_uring_enter is reported, and with IORING_SETUP_SQPOLL not even that.',
     'What needs no system call: the vDSO (clock_gettime, getcpu) and access to mapped memory.',

@@ -361,6 +361,7 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
         hooksOf: () => [`tp_btf/${definition.name}`],
         captureOf: (field) => bits[field] ?? 0n,
         allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
+        usualCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
         onDemand: Object.keys(bits),
         objectSpec: () => ({ name: definition.name, path: '', constants: {}, unneeded: [] }),
       };

@@ -41,6 +41,7 @@ export async function playedSession(
   let player: Player | null = null;
   const session = new Session('s', specOf(trackers.map((name) => ({ name, options: {} }))), {
     pool: null,
+    stacks: null,
     registry: new ContainerRegistry({ log, sources: [] }),
     trackers: new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)])),
     subscriberBytes: 1 << 24,

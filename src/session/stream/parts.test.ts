@@ -30,6 +30,7 @@ async function replayed(entries: readonly RecordedEntry[], problem: string | nul
   const log = pino({ level: 'silent' });
   const session = new Session('s', specOf([{ name: 'exit', options: {} }]), {
     pool: null,
+    stacks: null,
     registry: new ContainerRegistry({ log, sources: [] }),
     trackers: new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)])),
     subscriberBytes: 1 << 24,

@@ -81,6 +81,7 @@ function eventAt(i: number): TraceEvent {
         mode: nullable(420, 2),
         deleted: nullable(n % 2 === 1, 3),
         directory: nullable('/srv', 4),
+        stack: i % 5 ? null : ['main+0x1 (/bin/a+0x2)', '(/bin/a+0x3)'],
         resolve: null,
         resolvedState: nullable(pick(['ROOTED', 'DETACHED'], n), 3),
       });
@@ -107,6 +108,7 @@ function eventAt(i: number): TraceEvent {
         ret: pick(['-2', '0', '-9223372036854775808', '7'], n),
         errno,
         durationNs: nullable(String(n), 2),
+        stack: null,
       });
   }
 }

@@ -196,6 +196,7 @@ describe('the embedded store', () => {
           deleted: i % 2,
           mode: 0o644,
           path: word,
+          stack: i % 2 ? word : 0,
         },
         bytes,
       );
@@ -407,6 +408,7 @@ function plain(event: object): Record<string, unknown> {
     'resolvedState',
     'deleted',
     'directory',
+    'stack',
     'flags',
     'resolve',
     'mode',
