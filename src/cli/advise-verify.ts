@@ -35,6 +35,7 @@ interface Verified {
       readonly errno: string | null;
       readonly comm: string;
       readonly pid: number;
+      readonly stack: readonly string[] | null;
     }[];
   }[];
 }
@@ -44,7 +45,7 @@ const VERIFY = `mutation Verify($input: VerifyAdviceInput!) {
     verified rights widened problems outside { kind what refused errno observed }
     rounds {
       started check { check passed output }
-      refusals { kind what argument call errno time pid comm executable args }
+      refusals { kind what argument call errno time pid comm executable args stack }
     }
   }
 }`;
@@ -125,9 +126,12 @@ function linesOf({ verified: holds, rounds, widened, outside, problems }: Verifi
     ...rounds.flatMap(({ started, check, refusals }, i) => [
       `copy ${i + 1}: ${started ? 'started' : 'did not start'}${check ? `, ${check.check} ${check.passed ? 'passed' : 'failed'}` : ''}` +
         `, ${counted(refusals.length, 'refusal')}`,
-      ...refusals.slice(0, 10).map(({ kind, what, argument, call, errno, comm, pid }) => {
+      ...refusals.slice(0, 10).flatMap(({ kind, what, argument, call, errno, comm, pid, stack }) => {
         const how = [call, errno].filter((part) => part !== null).join(' = ');
-        return `  ${kind.toLowerCase()} ${[what, argument ?? []].flat().join(' ')}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`;
+        return [
+          `  ${kind.toLowerCase()} ${[what, argument ?? []].flat().join(' ')}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`,
+          ...(stack ?? []).map((frame) => `    ${frame.startsWith('(cut') ? frame : `at ${frame}`}`),
+        ];
       }),
     ]),
     ...(holds || !last?.check?.output ? [] : [last.check.output.trimEnd()]),

@@ -386,6 +386,8 @@ export interface Refusal {
   readonly call: string | null;
   readonly errno: string | null;
   readonly time: string;
+  /** Frames, the innermost first, as `SyscallEvent.stack`. Null if not known. */
+  readonly stack: readonly string[] | null;
 }
 
 /** The outcome of a user's check: a command, an HTTP probe, the image's health check. */

@@ -41,7 +41,12 @@ interface Verified {
   readonly rounds: readonly {
     readonly started: boolean;
     readonly check: { readonly passed: boolean; readonly output: string } | null;
-    readonly refusals: readonly { readonly kind: string; readonly what: string; readonly comm: string }[];
+    readonly refusals: readonly {
+      readonly kind: string;
+      readonly what: string;
+      readonly comm: string;
+      readonly stack: readonly string[] | null;
+    }[];
   }[];
   readonly outside: readonly {
     readonly kind: string;
@@ -57,7 +62,7 @@ interface Verified {
 async function verify(server: TestServer, input: Record<string, unknown>): Promise<Verified> {
   const { verifyAdvice } = await server.query<{ verifyAdvice: Verified }>(
     `mutation ($input: VerifyAdviceInput!) { verifyAdvice(input: $input) { verified widened problems rights
-      rounds { started check { passed output } refusals { kind what argument call errno time pid comm executable args } }
+      rounds { started check { passed output } refusals { kind what argument call errno time pid comm executable args stack } }
       outside { kind what refused errno observed } } }`,
     { input },
   );
@@ -155,7 +160,7 @@ const EXPLAINED = [
   'ends or resumes a program, and cannot be observed',
 ];
 
-const nothing = (): unknown => ({
+const nothing = (): object => ({
   seccomp: {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: 1,
@@ -344,6 +349,42 @@ describe('a verification', () => {
     );
   });
   afterAll(() => docker.docker('rm', '-fv', 'idle'));
+
+  it('tells of each refusal with the stack of the thread that was refused', async () => {
+    const server = await admin();
+    const image = 'eunomia-test/refused:1';
+    const script = 'open F, ">/tmp/x"; chown 1, 1, "/tmp/x"; mkdir "/made"; sleep 100000';
+    const command = ['/usr/bin/perl', '-e', script];
+    await makeWorkload(docker, { image, command, programs: ['/usr/bin/perl'], files: {} });
+    await docker.run('-d', '--name', 'refused', image);
+    const refusals = async (rights: object, rounds: number) => {
+      const input = {
+        container: 'refused',
+        rights,
+        check: { command: ['/usr/bin/perl', '-e', '1'] },
+        rounds,
+        timeout: '5s',
+      };
+      const { rounds: tried } = await verify(server, input);
+      return tried.flatMap((round) => round.refusals);
+    };
+    const logged = { defaultAction: 'SCMP_ACT_LOG', syscalls: [] };
+    const open = { ...nothing(), seccomp: logged, capabilities: [] };
+    const [chown, made] = await refusals(open, 1).then((all) => [
+      all.find(({ what }) => what === 'CAP_CHOWN'),
+      all.find(({ what }) => what === '/made'),
+    ]);
+    const calls = (await refusals(nothing(), 1)).filter(({ kind, comm }) => kind === 'CALL' && comm === 'perl');
+    await docker.docker('rm', '-fv', 'refused');
+    expect(calls.length).toBeGreaterThan(0);
+    expect(chown?.stack?.map((frame) => frame.split('+')[0])).toEqual(expect.arrayContaining(['chown', 'main']));
+    expect(made?.stack?.map((frame) => frame.split('+')[0])).toEqual(expect.arrayContaining(['mkdir', 'main']));
+    for (const refusal of [chown, made])
+      expect(refusal?.stack?.at(-1)).toMatch(/^_start\+0x[0-9a-f]+ \(\/usr\/bin\/perl\+0x[0-9a-f]+\)$/);
+    // They end it before its libraries are there, and the copy with it: its files are read where its image has them.
+    for (const { stack } of calls)
+      expect(stack?.at(-1)).toMatch(/^(_start\+\w+ )?\(\S+\/(perl|ld-linux\S*)\+0x[0-9a-f]+\)$/);
+  });
 
   it('tells of a check that hangs, and of bad input, and leaves nothing behind', async () => {
     const server = await admin();

@@ -87,4 +87,32 @@ describe('refusals', () => {
       ['PATH', '/run/b', 'EROFS', null],
     ]);
   });
+
+  it('have the stack of the call in which they happened', () => {
+    const refusals = new Refusals();
+    const call = (second: number, name: string, errno: string, stack: readonly string[] | null, process = {}) =>
+      refusals.add(event(second, { tid: 70, ...process }, { name, errno, stack }), feed('syscalls'));
+    const add = (feeds: string, second: number, fact: object): void =>
+      refusals.add(event(second, { tid: 70 }, fact), feed(feeds));
+    add('refusals', 1, { name: 'mount', errno: 'EPERM', stack: ['mount'] });
+    add('files', 2, { absolute: '/etc/x', errno: 'EACCES', stack: ['open'] });
+    // A capability is told of some time later than the call, and its events have no thread to go by.
+    call(3, 'chown', 'ENOENT', ['not this one']);
+    call(3, 'chown', 'EPERM', ['chown']);
+    call(3, 'chown', 'EPERM', ['another process'], { pid: 8 });
+    add('capabilities', 6, { capability: 'CAP_CHOWN', granted: false, call: 'chown', level: 0 });
+    add('capabilities', 6, { capability: 'CAP_SYS_ADMIN', granted: false, call: 'open', level: 0 });
+    call(4, 'mkdir', 'EROFS', ['mkdir']);
+    add('changes', 4, { made: '/run/a', removed: null, changed: null, errno: 'EROFS' });
+    add('changes', 5, { made: '/run/b', removed: null, changed: null, errno: 'EROFS' });
+    expect(Object.fromEntries(refusals.all.map(({ what, stack }) => [what, stack]))).toEqual({
+      mount: ['mount'],
+      '/etc/x': ['open'],
+      CAP_CHOWN: ['chown'],
+      CAP_SYS_ADMIN: null,
+      '/run/a': ['mkdir'],
+      '/run/b': null,
+    });
+    expect(refusals.all).toHaveLength(6);
+  });
 });

@@ -7,6 +7,10 @@ import { isOfRuntime } from './runtime.js';
 /** What a file system or the kernel refuses with, whatever seccomp allows. */
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
 const MAX_REFUSALS = 10_000;
+/** Calls that ended with a refusal, with their stacks. */
+const MAX_CALLS = 10_000;
+/** The event of a call's end and that of what it was refused are as far apart at most. */
+const SAME_CALL_MS = 10;
 /** Of one call, refusals with as many arguments are told apart. */
 const MAX_ARGUMENTS = 64;
 
@@ -14,6 +18,15 @@ interface Program {
   readonly since: string;
   readonly executable: string | null;
   readonly args: readonly string[] | null;
+}
+
+/** A call that was refused, whatever for. */
+interface RefusedCall {
+  readonly call: string;
+  readonly errno: string;
+  readonly tid: number;
+  readonly time: string;
+  readonly stack: readonly string[];
 }
 
 type Denied = Pick<Refusal, 'kind' | 'what' | 'argument' | 'call' | 'errno'>;
@@ -52,11 +65,16 @@ function pathsOf(paths: readonly unknown[], errno: unknown): readonly Denied[] {
   });
 }
 
+function stackOf(event: TraceEvent): Refusal['stack'] {
+  const stack: unknown = Reflect.get(event, 'stack');
+  return Array.isArray(stack) ? stack.map(String) : null;
+}
+
 function textOf(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
 }
 
-type Seen = Denied & Pick<TraceEvent, 'process' | 'time'>;
+type Seen = Denied & Pick<TraceEvent, 'process' | 'time'> & Pick<Refusal, 'stack'>;
 
 /**
  * Collects what a container was refused, each once, with the program that its process ran. What its runtime is refused counts only where
@@ -66,12 +84,17 @@ export class Refusals {
   readonly #seen = new Map<string, Seen>();
   readonly #arguments = new Map<string, Set<number>>();
   readonly #programs = new Map<number, Program[]>();
+  /** By process. */
+  readonly #calls = new Map<number, RefusedCall[]>();
+  #callCount = 0;
 
   get all(): readonly Refusal[] {
     const all = [...this.#seen.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
-    return all.map(({ process, ...denied }) => {
+    return all.map((seen) => {
+      const { process, ...denied } = seen;
       const { executable = null, args = null } = this.#programOf(process, denied.time) ?? {};
-      return { ...denied, process: { pid: process.pid, comm: process.comm, executable, args } };
+      const stack = seen.stack ?? this.#stackOf(seen);
+      return { ...denied, stack, process: { pid: process.pid, comm: process.comm, executable, args } };
     });
   }
 
@@ -81,13 +104,15 @@ export class Refusals {
     if (fact === null) return;
     const { process, time } = event;
     if (feed.feeds === 'programs') return this.#learn(process.pid, time, fact);
+    const stack = stackOf(event);
+    if (feed.feeds === 'syscalls') return this.#learnCall(event, fact, stack);
     for (const found of readers[feed.feeds]?.(fact) ?? []) {
       if (found.kind !== 'CALL' && isOfRuntime(process)) continue;
       const denied = this.#apart(found);
       const key = refusalKey(denied);
       if (this.#seen.has(key) || this.#seen.size >= MAX_REFUSALS) continue;
-      const { pid, ppid, comm } = process;
-      this.#seen.set(key, { ...denied, time, process: { ...process, pid, ppid, comm } });
+      const { pid, tid, ppid, comm } = process;
+      this.#seen.set(key, { ...denied, time, stack, process: { ...process, pid, tid, ppid, comm } });
     }
   }
 
@@ -104,6 +129,25 @@ export class Refusals {
     if (errno !== null) return;
     const program = { since, executable: textOf(path), args: Array.isArray(args) ? args.map(String) : null };
     add(this.#programs, pid, program);
+  }
+
+  #learnCall(event: TraceEvent, { name }: Fact, stack: Refusal['stack']): void {
+    const { process, time } = event;
+    const { pid, tid } = process;
+    const errno = textOf(Reflect.get(event, 'errno'));
+    if (errno === null || stack === null || !DENIED.has(errno) || this.#callCount >= MAX_CALLS) return;
+    this.#callCount += 1;
+    add(this.#calls, pid, { call: String(name), errno, tid, time, stack });
+  }
+
+  /** That of the call in which it happened: of a capability the first such call that was refused; of a path that of the same moment. */
+  #stackOf({ kind, call, errno, time, process: { pid, tid } }: Seen): Refusal['stack'] {
+    const calls = this.#calls.get(pid) ?? [];
+    const isThis = (one: RefusedCall): boolean =>
+      kind === 'CAPABILITY'
+        ? one.call === call
+        : one.tid === tid && one.errno === errno && Math.abs(Date.parse(one.time) - Date.parse(time)) <= SAME_CALL_MS;
+    return calls.find(isThis)?.stack ?? null;
   }
 
   /** A process that has executed nothing runs the program of its parent. */

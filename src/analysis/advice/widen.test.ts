@@ -30,6 +30,7 @@ const refusal = (kind: Refusal['kind'], what: string, errno: string | null = nul
   call: null,
   process: { pid: 7, comm: 'app', executable: null, args: null },
   time: '2026-01-01T00:00:00.000000000Z',
+  stack: null,
 });
 const call = (what: string, answer: number | null = null): Missing => ({ ...refusal('CALL', what, 'EPERM'), answer });
 const allow = (...names: string[]): SeccompRule => ({ names, action: 'SCMP_ACT_ALLOW' });

@@ -29,7 +29,7 @@ import type { Sessions } from '../sessions.js';
 import { checkOf, passing, type Check, type CheckRequest } from './check.js';
 import { rightsOf } from './rights.js';
 import { Runtimes, type RuntimeCalls } from './runtime.js';
-import { refusalTrackers, Watch } from './watch.js';
+import { refusalFilter, refusalTrackers, Watch } from './watch.js';
 
 export interface VerifyRequest {
   readonly check?: CheckRequest | null | undefined;
@@ -300,6 +300,7 @@ class Trial {
       call: what,
       errno: null,
       time: '',
+      stack: null,
     }));
     return widen(rights, missing).rights;
   }
@@ -346,7 +347,12 @@ class Trial {
   async #round(tried: Rights | null, rights: Rights): Promise<Round> {
     const { rehearsal, original, check, timeout, caller, sessions, parts } = this.#context;
     const { copy, problems } = await rehearsal.copy(original, tried);
-    const watch = await Watch.begin(sessions, parts, caller, { ids: [copy.id], trackers: refusalTrackers });
+    const watch = await Watch.begin(sessions, parts, caller, {
+      ids: [copy.id],
+      trackers: refusalTrackers,
+      where: refusalFilter,
+      stacks: true,
+    });
     try {
       const failure = await copy.start();
       const result =

@@ -14,7 +14,12 @@ export const refusalTrackers: readonly TrackerInput[] = [
   { open: { failedOnly: true } },
   { fsop: { failedOnly: true } },
   { exec: { failed: false } },
+  // For their stacks: of a capability, and of a path that is not opened, nobody else has one.
+  { syscall: { failedOnly: true } },
 ];
+
+/** Their filter. Of calls that fail, only those that were refused: programs fail in many others, as a matter of course. */
+export const refusalFilter = 'tracker != "syscall" || errno in ["EPERM", "EACCES", "EROFS"]';
 
 /** A session of one or more copies, which is in no list of a client's and is removed with the watch. */
 export class Watch {
@@ -35,12 +40,23 @@ export class Watch {
     sessions: Sessions,
     parts: Pick<Parts, 'catalog'>,
     caller: Caller,
-    { ids, trackers }: { readonly ids: readonly string[]; readonly trackers: readonly TrackerInput[] },
+    {
+      ids,
+      trackers,
+      where = null,
+      stacks = false,
+    }: {
+      readonly ids: readonly string[];
+      readonly trackers: readonly TrackerInput[];
+      readonly where?: string | null;
+      readonly stacks?: boolean;
+    },
   ): Promise<Watch> {
     const handle = await sessions.start(caller, {
       trackers: [...trackers],
       target: { containers: ids.map((id) => ({ id })), waitForContainers: true },
-      capture: 'ALL',
+      capture: stacks ? 'ALL' : 'DEFAULT',
+      where: where === null ? null : { expr: where },
       name: 'advice: copies of a container',
     });
     return new Watch(sessions, parts, caller, handle);
