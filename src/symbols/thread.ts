@@ -1,4 +1,5 @@
 import { AskThread } from '../base/ask-thread.js';
+import { EunomiaError } from '../base/errors.js';
 import type { StackAsk, SymbolProtocol } from './protocol.js';
 
 /** The cache of modules lies outside of the heap, for the most part. */
@@ -55,7 +56,8 @@ export class SymbolThread {
     if ((this.#spared.get(mountNs) ?? 0) > performance.now()) return why('its files took too long to read');
     try {
       return await this.#thread.ask('describe', stacks, { mostMs: MOST_MS });
-    } catch {
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || error.code !== 'LIMIT_EXCEEDED') return why('it could not be unwound');
       if (this.#spared.size >= MAX_SPARED) this.#spared.clear();
       this.#spared.set(mountNs, performance.now() + SPARED_MS);
       return why('its files took too long to read');
