@@ -48,10 +48,11 @@ const more: Readonly<Record<string, string>> = {
     `python3 -c 'import os; os.setxattr("a", "user.x", b"1")'`,
   ipc: '$ipc sysv 77; $ipc mq /eunomia-types; $ipc attach 78',
   mount: 'mkdir p q; $mount plain $PWD/p; $mount new $PWD/q',
-  open: '$workload openat2 ./no-such 0 0; $workload openat2 / 0 0',
+  open: '$workload openat2 ./no-such 0 0; $workload openat2 / 0 0; setpriv --reuid 65534 --clear-groups cat /etc/shadow || :',
   opencount: '$workload openat2 ./no-such 0 0',
   packet: 'exec 3<>/dev/tcp/127.0.0.1/1',
   privilege: 'mkdir r; $privilege ids; $privilege caps; $privilege root $PWD/r; $privilege trace; $privilege rest',
+  syscall: `setpriv --reuid 65534 --clear-groups perl -e 'chroot "/"'`,
   syscount: `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0)'`,
   signal: 'sleep 9 & kill -TERM $!; kill -TERM 4000000',
   tcpretrans:
@@ -67,8 +68,11 @@ const more: Readonly<Record<string, string>> = {
   unix: `perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => "/no/such")'`,
 };
 
-/** Options without which some fields have no value. */
-const optionsOf: Readonly<Record<string, string>> = { syscount: 'arguments: true' };
+/** Options without which some fields have no value, among the first events at least. */
+const optionsOf: Readonly<Record<string, string>> = {
+  syscall: 'only: ["connect", "chroot"]',
+  syscount: 'arguments: true',
+};
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'eunomia-types-'));
