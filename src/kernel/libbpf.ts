@@ -43,6 +43,7 @@ export interface Libbpf {
   map_update: ForeignFunction<[number, Bytes, Bytes, number], number>;
   map_delete: ForeignFunction<[number, Bytes], number>;
   map_lookup: ForeignFunction<[number, Bytes, Bytes], number>;
+  map_next_key: ForeignFunction<[number, null, Uint8Array], number>;
   map_take_batch: ForeignFunction<[number, Bytes, Uint8Array, Uint8Array, Uint8Array, Uint32Array, null], number>;
   program_name: ForeignFunction<[Pointer], string>;
   program_section: ForeignFunction<[Pointer], string>;
@@ -116,6 +117,7 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   map_update: 'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
   map_delete: 'int bpf_map_delete_elem(int fd, const void *key)',
   map_lookup: 'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
+  map_next_key: 'int bpf_map_get_next_key(int fd, const void *key, void *next)',
   map_take_batch:
     'int bpf_map_lookup_and_delete_batch(int fd, void *in_batch, void *out_batch, void *keys, void *values, ' +
     'uint32_t *count, const void *opts)',
