@@ -6,7 +6,7 @@ import { rotated } from './cost.js';
 import { startEmptyAt } from './empty.js';
 import { median, type Report } from './figure.js';
 import { startBpftraceAt } from './peer.js';
-import { programRuns, withProgramStats } from './query/program.js';
+import { programNs, programRuns, withProgramStats } from './query/program.js';
 import { Workload, type CallKind } from './workload.js';
 
 interface Load {
@@ -77,12 +77,14 @@ const EMPTY = 'programs on its hooks that do nothing';
 const PEER = 'bpftrace prints time, pid and comm at its tracepoints';
 /** What a run of a program for a process that it does not watch may take longer than that of one that does nothing. */
 const UNMATCHED_NS = 100;
+const BY_KERNEL = "by the kernel's count of their time";
 
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
  * demand, and where a session watches another process; and what programs on the same hooks add that do nothing, and bpftrace at its
- * tracepoints. All take turns in each round. Also how long a session takes to start, and the bytes of an event. `only`: of these trackers;
- * where it is empty, of all, and `quick` is without bpftrace then, which takes seconds to start.
+ * tracepoints. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a session takes to start,
+ * and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace then, which takes seconds to
+ * start.
  */
 export async function trackers(
   report: Report,
@@ -120,6 +122,11 @@ interface Running {
   close(): Promise<unknown>;
 }
 
+interface Way {
+  readonly name: string;
+  start(): Promise<Running>;
+}
+
 async function measure(
   report: Report,
   eunomia: LocalEunomia,
@@ -147,7 +154,7 @@ async function measure(
   };
   const hooks = await hooksOf(eunomia, tracker);
   const tracepoints = hooks.filter((hook) => hook.startsWith(TRACEPOINT)).map((hook) => hook.slice(TRACEPOINT.length));
-  const ways: readonly { readonly name: string; start(): Promise<Running> }[] = [
+  const ways: readonly Way[] = [
     { name: WATCHED, start: () => session(null, 'DEFAULT') },
     { name: LEAN, start: () => session(null, 'DEMANDED') },
     { name: OTHER, start: () => session(process.pid, 'DEFAULT') },
@@ -182,15 +189,73 @@ async function measure(
   }
   report.add(`${tracker}: start of a session`, median(loadMs), 'ms', null, 'its programs loaded and attached');
   if (eventBytes.length) report.add(`${tracker}: an event of ${kind}`, median(eventBytes), 'bytes');
-  const runs = await runsOf(hooks, async () => void (await workload.nsPerCall(kind, calls / 10)), calls / 10);
-  const [other = Number.NaN, empty = Number.NaN] = [OTHER, EMPTY].map((name) => median(added.get(name) ?? []));
+  const few = Math.ceil(calls / 10);
+  const work = async (): Promise<void> => void (await workload.nsPerCall(kind, few));
+  const runs = await runsOf(hooks, work, few);
+  const goal = { goal: UNMATCHED_NS, better: 'lower' } as const;
   report.add(
     `${tracker}: a run for another process, beyond one that does nothing`,
-    (other - empty) / runs,
+    (median(added.get(OTHER) ?? []) - median(added.get(EMPTY) ?? [])) / runs,
     'ns',
-    { goal: UNMATCHED_NS, better: 'lower' },
+    goal,
     `${runs.toFixed(1)} runs for ${kind}`,
   );
+  const inside = await insideOf(
+    ways.filter(({ name }) => name !== PEER),
+    work,
+    { calls: few, rounds: Math.ceil(rounds / 3) },
+  );
+  for (const [name, { perCall }] of inside)
+    report.add(`${tracker}: ${kind}, ${name}: inside its programs`, median(perCall), 'ns', null, BY_KERNEL);
+  const [other = Number.NaN, empty = Number.NaN] = [OTHER, EMPTY].map((name) => median(inside.get(name)?.perRun ?? []));
+  report.add(
+    `${tracker}: a run for another process, beyond one that does nothing, inside the programs`,
+    other - empty,
+    'ns',
+    goal,
+    BY_KERNEL,
+  );
+}
+
+interface Inside {
+  /** Nanoseconds inside all of its programs for one of the calls, and what else the machine did meanwhile. */
+  readonly perCall: number[];
+  /** Of one run of a program, whoever it was for. */
+  readonly perRun: number[];
+}
+
+/**
+ * What the kernel counts inside the programs, by way: exact also where a call differs from time to time by more than its hooks take. The way
+ * into a program and out of it is not in it.
+ */
+async function insideOf(
+  ways: readonly Way[],
+  work: () => Promise<void>,
+  { calls, rounds }: { readonly calls: number; readonly rounds: number },
+): Promise<ReadonlyMap<string, Inside>> {
+  const count = async (): Promise<{ readonly ns: number; readonly runs: number }> => {
+    await work();
+    const before = { ns: programNs(), runs: programRuns() };
+    await work();
+    return { ns: programNs() - before.ns, runs: programRuns() - before.runs };
+  };
+  return withProgramStats(async () => {
+    const inside = new Map(ways.map(({ name }): [string, Inside] => [name, { perCall: [], perRun: [] }]));
+    for (let round = 0; round < rounds; round++) {
+      const own = await count(); // of the server's own programs, which run in any case
+      for (const { name, start } of rotated(ways, round)) {
+        const running = await start();
+        try {
+          const { ns, runs } = await count();
+          inside.get(name)?.perCall.push((ns - own.ns) / calls);
+          inside.get(name)?.perRun.push((ns - own.ns) / (runs - own.runs));
+        } finally {
+          await running.close();
+        }
+      }
+    }
+    return inside;
+  });
 }
 
 /** What its programs are attached to; iterators run once, at the start. */
