@@ -23,11 +23,13 @@ const resultFiles = [1, 2].map((n) => join(cache, `test-results-${n}.json`));
 await setUpOrExit({ tests: true });
 const linted = args.length > 0 || (await lint());
 for (const file of resultFiles) rmSync(file, { force: true });
+// One more than there are cores: tests that build, download or wait for a database leave theirs idle half of the time.
+const atOnce = availableParallelism() + 1;
 const workers = [
   '--fileParallelism',
   // As few as at most: vitest ends idle processes of a pool that may shrink twice, and fails by it where there are three or more.
-  `--minWorkers=${availableParallelism()}`,
-  `--maxWorkers=${availableParallelism()}`,
+  `--minWorkers=${atOnce}`,
+  `--maxWorkers=${atOnce}`,
   // Processes are kept: what packages a file imports is loaded once. Our own modules are fresh for each file (vitest.config.ts).
   '--poolOptions.forks.isolate=false',
 ];

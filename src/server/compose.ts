@@ -41,6 +41,7 @@ import {
 } from '../telemetry/prometheus/index.js';
 import { ExportedMetrics, parseExported } from './configured/index.js';
 import type { Ground } from './ground.js';
+import { keepCode } from './heap.js';
 import { nodeOf } from './node.js';
 import { createExporter } from './otlp.js';
 import { openStores } from './store.js';
@@ -140,7 +141,10 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       drainMs: config.limits.drainMs,
       observer: counting,
       log,
-      tap: (session) => exporter?.follow(session),
+      tap: (session) => {
+        keepCode();
+        exporter?.follow(session);
+      },
       record: async (session, persist) => {
         const collector = persist.store === 'EMBEDDED' && persist.mode === 'EVENTS' ? processes?.collector() : null;
         const store = storeOf(persist.store, { stores });
