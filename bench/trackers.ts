@@ -82,9 +82,9 @@ const BY_KERNEL = "by the kernel's count of their time";
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
  * demand, and where a session watches another process; and what programs on the same hooks add that do nothing, and bpftrace at its
- * tracepoints. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a session takes to start,
- * and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace then, which takes seconds to
- * start.
+ * tracepoints. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a session takes to
+ * start, and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace then, which takes
+ * seconds to start.
  */
 export async function trackers(
   report: Report,
@@ -225,8 +225,8 @@ interface Inside {
 }
 
 /**
- * What the kernel counts inside the programs, by way: exact also where a call differs from time to time by more than its hooks take. The way
- * into a program and out of it is not in it.
+ * What the kernel counts inside the programs, by way: exact also where a call differs from time to time by more than its hooks take. The
+ * way into a program and out of it is not in it.
  */
 async function insideOf(
   ways: readonly Way[],
