@@ -22,6 +22,14 @@ typedef __u32 eu_stack;
 /* No mapping begins behind it: one has two paths of EU_PATH_MAX at most. */
 #define EU_STACK_LAST_MAPPING (EU_RECORD_MAX - 3 * EU_PATH_MAX)
 
+/*
+ * A stack takes a hundred times the room of another event. So that a flood of refusals does not push others' events out of the ring, an
+ * object captures so many of them per turn of 2^27 ns, which is 134 ms; the others say that they were too many.
+ */
+#define EU_STACK_TURN_BITS 27
+#define EU_STACKS_PER_TURN 64
+#define EU_STACK_TOO_MANY "(cut: too many stacks at once)"
+
 #define EU_STACK_MAPPINGS_READ 1
 #define EU_STACK_MAPPINGS_CUT 2
 
@@ -330,12 +338,29 @@ __attribute__((noinline)) int eu_write_stack(struct eu_area *area, __u32 offset,
 	return (at - offset) & (EU_RECORD_MAX - 1);
 }
 
+static __always_inline bool eu_stack_has_turn(void)
+{
+	__u64 turn = bpf_ktime_get_ns() >> EU_STACK_TURN_BITS;
+
+	/* CPUs that begin a turn at once may capture some more. */
+	if (eu_control.stack_turn != turn) {
+		eu_control.stack_turn = turn;
+		eu_control.stack_count = 0;
+	}
+	return *(volatile __u64 *)&eu_control.stack_count < EU_STACKS_PER_TURN &&
+	       __sync_fetch_and_add(&eu_control.stack_count, 1) < EU_STACKS_PER_TURN;
+}
+
 /* Appends the stack of the current task, whose registers in user space these are. */
 static __always_inline eu_stack eu_put_stack(struct eu_area *area, __u32 *size, struct pt_regs *regs)
 {
 	__u32 offset = (*size + 7) & (EU_RECORD_MAX - 8);
-	__u32 length = eu_write_stack(area, offset, eu_address(regs));
+	__u32 length = sizeof(EU_STACK_TOO_MANY) - 1;
 
+	if (eu_stack_has_turn())
+		length = eu_write_stack(area, offset, eu_address(regs));
+	else
+		__builtin_memcpy(area->bytes + offset, EU_STACK_TOO_MANY, sizeof(EU_STACK_TOO_MANY) - 1);
 	*size = offset + length;
 	return eu_text(offset, length);
 }

@@ -17,6 +17,10 @@ int main(int argc, char **argv)
 	pthread_t threads[4];
 
 	if (setresuid(65534, 65534, 65534)) return 3;
+	if (argc > 2) {
+		for (int i = 0; i < 20000; i++) middle(argc);
+		return 0;
+	}
 	if (argc > 1) return middle(argc) == 0; /* and ends at once */
 	for (long i = 0; i < 4; i++) pthread_create(&threads[i], NULL, in_thread, (void *)i);
 	for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
@@ -121,6 +125,18 @@ describe('the stack of a refusal', () => {
       action: 'KILL_PROCESS',
       stack: [expect.stringMatching(/^\(0x[0-9a-f]+\)$/), '(cut: the address is in no code that is known)'],
     });
+  });
+
+  it('is left out of a flood of refusals, of which all events come, and says so', async () => {
+    const open = await startTracker('open', demandOf('open'));
+    await run(program, ['too', 'many']);
+    const { received, receivedBytes, lost } = await open.stats();
+    expect(received).toBeGreaterThanOrEqual(20_000);
+    expect(lost).toBe(0);
+    // With all their stacks, it would be some 20 KiB.
+    expect(receivedBytes / received).toBeLessThan(4000);
+    const tooMany = await open.next((event) => isShadow(event) && (event['stack'] as string[]).length === 1);
+    expect(tooMany['stack']).toEqual(['(cut: too many stacks at once)']);
   });
 
   it('is captured only for those who select it', async () => {
