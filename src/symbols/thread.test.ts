@@ -1,10 +1,15 @@
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
+import { AskThread } from '../base/ask-thread.js';
+import { EunomiaError } from '../base/errors.js';
 import { SymbolThread } from './thread.js';
 
 let thread: SymbolThread;
-afterEach(() => thread.end());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await thread.end();
+});
 
-const ask = (captured: Uint8Array, mountNs = 1) => ({ captured, mountNs, pid: 2 ** 30, others: [] });
+const ask = (captured: Uint8Array, mountNs = 1) => ({ captured, mountNs, pid: 2 ** 30, others: [], at: 0 });
 
 /** Of a machine that is known, with registers of 0 and nothing else. */
 const empty = (): Uint8Array => Uint8Array.from({ length: 280 }, (_, i) => (i === 1 ? 1 : 0));
@@ -30,4 +35,23 @@ it('says so of stacks that come when it has ended', async () => {
   thread = new SymbolThread();
   await thread.end();
   expect(await thread.describe([ask(empty())])).toEqual([['(cut: it could not be unwound)']]);
+});
+
+it('lets no event wait for the files of one mount namespace after another', async () => {
+  thread = new SymbolThread();
+  let now = 1000;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  const asked = vi.spyOn(AskThread.prototype, 'ask').mockImplementation(async () => {
+    now += 2500;
+    throw new EunomiaError('LIMIT_EXCEEDED', 'it took too long');
+  });
+  const others = ['(cut: others took too long to read)'];
+  const first = thread.describe([ask(empty(), 1), ask(empty(), 2), ask(empty(), 3)]);
+  expect(await Promise.all([first, thread.describe([ask(empty(), 4)])])).toEqual([
+    [['(cut: its files took too long to read)'], others, others],
+    [others],
+  ]);
+  expect(asked).toHaveBeenCalledTimes(1);
+  asked.mockImplementation(async () => [['(0x0)']]);
+  expect(await thread.describe([ask(empty(), 4)])).toEqual([['(0x0)']]);
 });
