@@ -50,7 +50,7 @@ export class Stacks {
   }
 
   async #unwound(chunk: Chunk, view: DataView, found: readonly Captured[]): Promise<Chunk> {
-    const texts = await this.#thread.describe(found.map((one) => askOf(chunk.data, view, one)));
+    const texts = await this.#thread.describe(found.map((one) => askOf(chunk, view, one)));
     return withFrames(
       chunk,
       found.map((one, i) => ({ ...one, text: textOf(texts[i] ?? []) })),
@@ -82,13 +82,15 @@ function capturedIn({ data, offsets }: Chunk, view: DataView, places: StackPlace
   return found;
 }
 
-function askOf(bytes: Uint8Array, view: DataView, { record, offset, length }: Captured): StackAsk {
+function askOf({ data, clock }: Chunk, view: DataView, { record, offset, length }: Captured): StackAsk {
   const header = (name: 'pid' | 'ppid' | 'initPid' | 'mountNs'): number =>
     view.getUint32(record + headerOffsets[name], true);
   return {
-    captured: bytes.slice(record + offset, record + offset + length),
+    captured: data.slice(record + offset, record + offset + length),
     mountNs: header('mountNs'),
     pid: header('pid'),
+    at:
+      clock.seconds * 1000 + (Number(view.getBigUint64(record + headerOffsets.bootNs, true)) + clock.nanoseconds) / 1e6,
     others: [header('initPid'), header('ppid')].filter((pid) => pid !== 0),
   };
 }

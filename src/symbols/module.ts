@@ -128,8 +128,8 @@ export class Module {
   }
 }
 
-export function identityOf({ dev, ino, mtimeNs, size }: OpenFile['stat']): string {
-  return [dev, ino, mtimeNs, size].join(':');
+export function identityOf({ dev, ino, ctimeNs, size }: OpenFile['stat']): string {
+  return [dev, ino, ctimeNs, size].join(':');
 }
 
 /** Null for a file that does not have what it says. */

@@ -5,7 +5,7 @@ import type { Mapping } from './unwind.js';
 
 const MAX_BYTES = 64 << 20;
 const MAX_MODULES = 512;
-/** A file's path and number are trusted for so long without another look; a file system gives numbers anew. */
+/** Where no process of a mount namespace is left, its files are taken for what they were for so long. */
 const TRUSTED_MS = 10_000;
 
 /** The modules that are known, the latest used last; as many as fit. */
@@ -82,9 +82,9 @@ export class ProcessModules {
     const key = `${this.#where.mountNs}:${inode}:${path}`;
     const used = this.#used.get(key);
     if (used !== undefined) return used;
-    const trusted = this.#modules.trusted(key);
-    const file = trusted ? null : this.#file(path, mapping);
-    const module = trusted ?? (file && this.#modules.opened(key, file));
+    const file = this.#file(path, mapping);
+    // Where somebody can look, a file is not what it was: paths and numbers of inodes are given anew.
+    const module = file ? this.#modules.opened(key, file) : this.#place ? null : this.#modules.trusted(key);
     module?.use(() => this.#reopen(module, path, mapping), file?.fd ?? null);
     this.#used.set(key, module);
     return module;
@@ -108,9 +108,19 @@ export class ProcessModules {
 
   #file(path: string, { inode, real }: Mapping): OpenFile | null {
     this.#place = this.#place === undefined ? Place.open(this.#where) : this.#place;
-    const file = this.#place?.file(path, inode);
-    if (file || !real) return file ?? null;
-    this.#own = this.#own === undefined ? Place.own() : this.#own;
-    return this.#own?.realFile(real) ?? null;
+    let file = this.#place?.file(path, inode) ?? null;
+    if (!file && real) {
+      this.#own = this.#own === undefined ? Place.own() : this.#own;
+      file = this.#own?.realFile(real) ?? null;
+    }
+    if (!file || !this.#isChanged(file)) return file;
+    closeSync(file.fd);
+    return null;
+  }
+
+  /** A time that is still to come says nothing: the clock was set back. */
+  #isChanged({ stat }: OpenFile): boolean {
+    const changed = Number(stat.ctimeMs);
+    return changed > (this.#where.at ?? Number.POSITIVE_INFINITY) && changed <= Date.now();
   }
 }

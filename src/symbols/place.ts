@@ -8,6 +8,8 @@ export interface Whereabouts {
   readonly mountNs: number;
   /** Processes that may be in that namespace; the first that is counts. */
   readonly pids: readonly number[];
+  /** In ms since 1970. A file that was changed between that time and now is another one. Absent: whatever is there counts. */
+  readonly at?: number;
 }
 
 interface Mount {

@@ -5,6 +5,8 @@ export interface StackAsk {
   readonly pid: number;
   /** Others that may be in its mount namespace, and live longer. */
   readonly others: readonly number[];
+  /** When it was captured, in ms since 1970: files that were changed since are not what it ran. */
+  readonly at: number;
 }
 
 /** A type, as a channel's protocol has to be. */

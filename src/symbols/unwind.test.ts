@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageFile } from '../base/paths.js';
@@ -150,7 +151,22 @@ describe('a stack without frame pointers', () => {
     expect(unknown.at(-1)).toMatch(/^\(cut: \/.*libc\.so\.6 cannot be read\)$/);
   });
 
-  it('is found again without opening a file, and what is kept has a bound', async () => {
+  it('is not told by a file that was written anew, with the same number under the same path', async () => {
+    const program = join(folder, 'anew');
+    await copyFile(join(folder, 'bare'), program);
+    const { captured } = await stackOf(program);
+    const modules = new Modules();
+    const at = Date.now();
+    const told = (when = Date.now()): string => describeStack(captured, { ...here(), at: when }, modules).join('\n');
+    expect(told(at)).toContain('main+0x');
+    await setTimeout(20);
+    await writeFile(program, await readFile(join(folder, 'libbare.so')));
+    await setTimeout(20);
+    expect(told(at)).toMatch(/\(cut: \S*\/anew cannot be read\)$/);
+    expect(told()).not.toContain('main+0x');
+  });
+
+  it('is found again, and what is kept has a bound', async () => {
     const { captured, callers } = await stackOf(join(folder, 'bare'));
     const modules = new Modules(100_000);
     for (let i = 0; i < 3; i++) expect(unwound(captured, modules).frames).toHaveLength(callers.length);

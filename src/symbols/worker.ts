@@ -14,11 +14,11 @@ if (!port) throw new Error('stacks are unwound in a thread of their own');
 
 const modules = new Modules();
 
-function describe({ captured, mountNs, pid, others }: StackAsk): string[] {
+function describe({ captured, mountNs, pid, others, at }: StackAsk): string[] {
   const stack = readCapture(captured);
   if (!stack) return ['(cut: the stack could not be captured)'];
   const mappings = stack.isMapped ? stack.mappings : (mappingsOf(pid, stack) ?? stack.mappings);
-  return describeStack({ ...stack, mappings }, { mountNs, pids: [pid, ...others] }, modules);
+  return describeStack({ ...stack, mappings }, { mountNs, pids: [pid, ...others], at }, modules);
 }
 
 /** Of a process that lives, where the kernel did not tell. */
