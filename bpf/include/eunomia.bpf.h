@@ -32,7 +32,7 @@ struct eu_control {
 	volatile __u64 wake_at;
 	volatile __u64 aggregate_side; /* which of the two maps programs add to (aggregate.bpf.h) */
 	volatile __u64 hooked_ns;      /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
-	volatile __u64 stack_turn;     /* the turn that the last stack was captured in, and how many were (stack.bpf.h) */
+	volatile __u64 stack_turn; /* the turn that the last stack was captured in, and how many were (stack.bpf.h) */
 	__u64 stack_count;
 	__u64 unused[2];
 	struct eu_counter counters[EU_MAX_CPUS];
