@@ -1,5 +1,6 @@
 import type { ElfImage } from './image.js';
 import { viewOf } from './image.js';
+import { wordAt } from './reader.js';
 
 export interface NamedAddress {
   readonly name: string;
@@ -13,6 +14,9 @@ const STT_GNU_IFUNC = 10;
 /** Of one file; node has some 200,000 functions. */
 const MAX_SYMBOLS = 1_000_000;
 const SYMBOLS_AT_ONCE = 16_384;
+/** Bits of a symbol's index, and of an address what is left of 64. */
+const INDEX_BITS = 20;
+const MAX_ADDRESS = 2 ** (64 - INDEX_BITS);
 const MAX_NAME = 512;
 /** A symbol of no size has what is behind it up to the next one, and no more than this. */
 const MAX_UNSIZED = 65_536;
@@ -74,38 +78,47 @@ function printable(name: string): string {
 function readTable(image: ElfImage, offset: number, size: number): Omit<Table, 'names'> | null {
   const count = Math.min(Math.floor(Math.min(size, image.file.size - offset) / SYMBOL_BYTES), MAX_SYMBOLS);
   if (!(count > 0)) return null;
-  const found: { readonly addresses: number[]; readonly sizes: number[]; readonly names: number[] } = {
-    addresses: [],
-    sizes: [],
-    names: [],
-  };
+  // Each function's address and where it stands as one number, of which a typed array sorts a million in a tenth of a second.
+  const keys = new Uint32Array(2 * count);
+  const sizes = new Float64Array(count);
+  const nameAt = new Uint32Array(count);
+  let found = 0;
   for (let from = 0; from < count; from += SYMBOLS_AT_ONCE) {
     const many = Math.min(SYMBOLS_AT_ONCE, count - from);
     const view = viewOf(image.file.read(offset + from * SYMBOL_BYTES, many * SYMBOL_BYTES));
-    for (let i = 0; i < many; i++) addFunction(view, i * SYMBOL_BYTES, found);
+    for (let at = 0; at < many * SYMBOL_BYTES; at += SYMBOL_BYTES) {
+      const address = functionAt(view, at);
+      if (address === null) continue;
+      keys[2 * found] = ((address % 4096) << INDEX_BITS) | found;
+      keys[2 * found + 1] = Math.floor(address / 4096);
+      sizes[found] = wordAt(view, at + 16);
+      nameAt[found] = view.getUint32(at, true);
+      found++;
+    }
   }
-  const order = Uint32Array.from(found.addresses.keys()).sort(
-    (a, b) => (found.addresses[a] ?? 0) - (found.addresses[b] ?? 0),
-  );
-  return {
-    addresses: Float64Array.from(order, (i) => found.addresses[i] ?? 0),
-    sizes: Float64Array.from(order, (i) => found.sizes[i] ?? 0),
-    nameAt: Uint32Array.from(order, (i) => found.names[i] ?? 0),
+  new BigUint64Array(keys.buffer, 0, found).sort();
+  const table = {
+    addresses: new Float64Array(found),
+    sizes: new Float64Array(found),
+    nameAt: new Uint32Array(found),
   };
+  for (let i = 0; i < found; i++) {
+    const low = keys[2 * i] ?? 0;
+    const index = low & (2 ** INDEX_BITS - 1);
+    table.addresses[i] = (keys[2 * i + 1] ?? 0) * 4096 + (low >>> INDEX_BITS);
+    table.sizes[i] = sizes[index] ?? 0;
+    table.nameAt[i] = nameAt[index] ?? 0;
+  }
+  return table;
 }
 
-function addFunction(
-  view: DataView,
-  at: number,
-  to: { readonly addresses: number[]; readonly sizes: number[]; readonly names: number[] },
-): void {
+/** The address of a function that a symbol is of; null for others. */
+function functionAt(view: DataView, at: number): number | null {
   const kind = view.getUint8(at + 4) & 0xf;
-  const address = view.getUint32(at + 12, true) * 4294967296 + view.getUint32(at + 8, true);
+  const address = wordAt(view, at + 8);
   // SHN_UNDEF: it is another file's.
-  if ((kind !== STT_FUNC && kind !== STT_GNU_IFUNC) || view.getUint16(at + 6, true) === 0 || address === 0) return;
-  to.addresses.push(address);
-  to.sizes.push(view.getUint32(at + 20, true) * 4294967296 + view.getUint32(at + 16, true));
-  to.names.push(view.getUint32(at, true));
+  if ((kind !== STT_FUNC && kind !== STT_GNU_IFUNC) || view.getUint16(at + 6, true) === 0) return null;
+  return address > 0 && address < MAX_ADDRESS ? address : null;
 }
 
 /** The index of the last of the addresses that is not above this one; -1 for none. */
