@@ -98,11 +98,11 @@ export function sentOf(advice: unknown): unknown {
 
 /** Tries rights with copies of a container; returns the files of what they became. Tells what happened, round by round. */
 export async function verified(
-  client: Client,
+  client: Pick<Client, 'query'>,
   container: string,
   advice: Advice,
   flags: VerifyFlags,
-  world: World,
+  world: Pick<World, 'tell'>,
 ): Promise<readonly AdviceFile[]> {
   const { verifyAdvice: result } = await client.query<{ verifyAdvice: Verified }>(VERIFY, {
     input: {
@@ -120,6 +120,17 @@ export async function verified(
   return [...adviceWithRights.files, { name: 'verification.json', content: `${JSON.stringify(result, null, 2)}\n` }];
 }
 
+/** The callers nearest to the call: an interpreter has a hundred. verification.json has all of them. */
+const SHOWN_FRAMES = 20;
+
+function linesOfStack(stack: readonly string[]): readonly string[] {
+  const left = stack.length - SHOWN_FRAMES;
+  return [
+    ...stack.slice(0, SHOWN_FRAMES).map((frame) => `    ${frame.startsWith('(cut') ? frame : `at ${frame}`}`),
+    ...(left > 0 ? [`    … ${left} more in verification.json`] : []),
+  ];
+}
+
 function linesOf({ verified: holds, rounds, widened, outside, problems }: Verified): readonly string[] {
   const last = rounds.at(-1);
   return [
@@ -130,7 +141,7 @@ function linesOf({ verified: holds, rounds, widened, outside, problems }: Verifi
         const how = [call, errno].filter((part) => part !== null).join(' = ');
         return [
           `  ${kind.toLowerCase()} ${[what, argument ?? []].flat().join(' ')}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`,
-          ...(stack ?? []).map((frame) => `    ${frame.startsWith('(cut') ? frame : `at ${frame}`}`),
+          ...linesOfStack(stack ?? []),
         ];
       }),
     ]),
