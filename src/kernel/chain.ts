@@ -37,6 +37,10 @@ export class Chain {
     return at < 0 ? null : { map: this.#name, fd: this.#map, constants: { [`${this.#name}_at`]: at } };
   }
 
+  has(program: CallProgram): boolean {
+    return this.#live && this.#members.includes(program);
+  }
+
   /** The program that is attached; null where none goes on to others. */
   get head(): CallProgram | null {
     const [head] = this.#members;

@@ -29,10 +29,16 @@ interface Group {
  * at each hook instead of all. Where the kernel does not take it, programs are attached by themselves.
  */
 export class Dispatch {
+  readonly #programs: readonly (CallProgram & { readonly hook: string })[];
   readonly #groups: readonly Group[];
   readonly #chains: readonly Chain[];
 
-  private constructor(groups: readonly Group[], chains: readonly Chain[]) {
+  private constructor(
+    programs: readonly (CallProgram & { readonly hook: string })[],
+    groups: readonly Group[],
+    chains: readonly Chain[],
+  ) {
+    this.#programs = programs;
     this.#groups = groups;
     this.#chains = chains;
   }
@@ -53,7 +59,7 @@ export class Dispatch {
       for (const [i, group] of plan.groups.entries())
         groups.push({ hook, programs: group, chain: i === 0 ? chain : null, object: null });
     }
-    return new Dispatch(groups, chains);
+    return new Dispatch(programs, groups, chains);
   }
 
   /** The maps and constants of an object that has programs in chains. */
@@ -82,9 +88,23 @@ export class Dispatch {
       });
   }
 
-  /** The programs that run others. They are attached first, in this order, and detached first. */
-  get heads(): readonly CallProgram[] {
-    return this.#chains.map(({ head }) => head).filter((head) => head !== null);
+  /**
+   * The programs that run others, and those of the same tracker at the other end of calls, which must not miss a beginning whose end is
+   * seen. They are attached first, in this order, and detached first, in the opposite one.
+   */
+  get first(): readonly CallProgram[] {
+    const heads = this.#chains.map(({ head }) => head).filter((head) => head !== null);
+    return HOOKS.flatMap(({ hook }) =>
+      this.#programs.filter(
+        (one) =>
+          one.hook === hook &&
+          (heads.includes(one) ||
+            (!one.slots &&
+              !one.demanded &&
+              heads.some(({ object }) => object === one.object) &&
+              !this.#chains.some((chain) => chain.has(one)))),
+      ),
+    );
   }
 
   /** Before any program is in a slot. Rejects with a KernelError. */

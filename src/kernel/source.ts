@@ -122,7 +122,7 @@ export class Source {
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
       await dispatch.attach();
-      for (const head of dispatch.heads) await objects[head.object]?.attach((program) => program === head.program);
+      for (const one of dispatch.first) await objects[one.object]?.attach((program) => program === one.program);
       for (const [index, object] of objects.entries()) {
         const later = new Set([
           FOLLOW_FORK,
@@ -214,8 +214,8 @@ export class Source {
   async detach(): Promise<void> {
     this.#detached = true;
     await this.#hooking;
-    for (const head of [...this.#dispatch.heads].reverse())
-      await this.#objects[head.object]?.detach((program) => program === head.program);
+    for (const one of [...this.#dispatch.first].reverse())
+      await this.#objects[one.object]?.detach((program) => program === one.program);
     await this.#dispatch.detach();
     for (const object of this.#objects) await object.detach();
   }

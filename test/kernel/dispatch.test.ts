@@ -6,7 +6,7 @@ import { adviceTrackers } from '../../src/cli/advise.js';
 import { itNarrow } from '../support/narrow.js';
 import { specOf } from '../support/spec.js';
 import { until } from '../support/until.js';
-import { compileC, run, scratch } from '../support/workload.js';
+import { compileC, firstLine, run, scratch, start } from '../support/workload.js';
 
 /** Calls of each tracker of system calls, some of which fail; of the 64-bit ABI, or of i386. At the end, calls that a filter refuses. */
 const source = `
@@ -106,11 +106,31 @@ int main(int argc, char **argv)
 }
 `;
 
+/** Calls without end, of a task whose filter refuses none. */
+const allowed = `
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(void)
+{
+	struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW) };
+	struct sock_fprog program = { .len = 1, .filter = code };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) exit(1);
+	puts("ready");
+	fflush(stdout);
+	for (;;) getppid();
+}
+`;
+
 const program = join(scratch, 'dispatched');
 const comms = ['dispatched'];
 
 beforeAll(async () => {
   await compileC('dispatched', source);
+  await compileC('allowed', allowed);
 });
 
 /** Trackers that have programs at the end of system calls. */
@@ -260,6 +280,45 @@ describe('trackers beside each other', () => {
         .reduce((sum, event) => sum + Number(event['count'] ?? 1), 0);
     expect(opens('syscall')).toBe(opens('open'));
     expect(opens('syscount')).toBe(opens('open'));
+  });
+
+  it('take no call for a refused one while they are attached and detached', async () => {
+    const child = start(join(scratch, 'allowed'));
+    await firstLine(child);
+    const { manager, trackers } = await harness();
+    const seen: unknown[] = [];
+    // Of the first, two programs of seccomp are in a chain; of the others, one alone.
+    for (const beside of [
+      ['syscall'],
+      ['syscount'],
+      ['open'],
+      ['open', 'exec', 'bind'],
+      ['fileio'],
+      ['ipc', 'privilege'],
+    ])
+      for (const names of [
+        ['seccomp', ...beside],
+        [...beside, 'seccomp'],
+      ]) {
+        const session = await manager.start(
+          specOf(
+            names.map((name) => ({ name, options: {} })),
+            {},
+            { comms: ['allowed'] },
+          ),
+        );
+        const reading = (async () => {
+          for await (const { events } of session.subscribe({ demand: new Map() }))
+            for (const event of events) {
+              const runtime = trackers.get(event.tracker);
+              if (runtime && event.tracker === 'seccomp') seen.push([names, copyOf(event, runtime)['name']]);
+            }
+        })();
+        await manager.stop(session.id);
+        await reading;
+        await manager.remove(session.id);
+      }
+    expect(seen).toEqual([]);
   });
 
   it('see what each sees alone', () => compare('native'));
