@@ -10,7 +10,8 @@
  * process that was seen in it.
  *
  * Most sockets of a machine are of processes that the session does not want. Of these nothing is filled in, and where nobody would want
- * the socket for its container either, nothing is kept.
+ * the socket for its container either, nothing is kept, but by a tracker that defines EU_SIDES_OF_ALL: it tells of wanted processes that use
+ * a connection of another's, and asks which end that is.
  */
 #ifndef EUNOMIA_OWNER_BPF_H
 #define EUNOMIA_OWNER_BPF_H
@@ -182,10 +183,12 @@ static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inhe
 	if (task->flags & PF_KTHREAD)
 		return;
 	wanted = eu_uring_wanted(task);
+#ifndef EU_SIDES_OF_ALL
 	if (!wanted && side == EU_SIDE_CONNECTED && eu_unknown_is_unwanted(sk)) {
 		bpf_sk_storage_delete(&eu_owners, sk);
 		return;
 	}
+#endif
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return;

@@ -7,6 +7,7 @@
  * are one packet there (GSO, GRO) are counted as the packets that they become, or were. The peer is the one that the process addressed,
  * which before NAT may be another one than the packet's.
  */
+#define EU_SIDES_OF_ALL
 #include "eunomia.bpf.h"
 #include "addressed.bpf.h"
 #include "aggregate.bpf.h"

@@ -169,6 +169,31 @@ describe('the tracker flow', () => {
     }
   });
 
+  it('counts what a process sends over the connection of a parent that is not watched as where all are', async () => {
+    const script = `use Socket; $| = 1;
+        socket(L, PF_INET, SOCK_STREAM, 0); bind(L, sockaddr_in(0, INADDR_LOOPBACK)); listen(L, 1);
+        my ($port) = sockaddr_in(getsockname(L)); pipe(R, W); socket(S, PF_INET, SOCK_STREAM, 0);
+        unless ($child = fork) { close(W); sysread(R, my $go, 1); syswrite(S, 'x' x 1000); sysread(S, my $got, 100); exit }
+        print "$child $port\n"; <STDIN>; connect(S, sockaddr_in($port, INADDR_LOOPBACK)) or die;
+        accept(A, L); syswrite(W, 'x'); sysread(A, my $sent, 1000); syswrite(A, 'y' x 100); waitpid($child, 0); exit $?`;
+    const parent = netns.start('perl', '-e', script);
+    const over = ended(parent);
+    const [child = 0, port = 0] = (await firstLine(parent)).split(' ').map(Number);
+    const all = await startTracker('flow', {});
+    const one = await startTracker('flow', { pids: [child] });
+    const filtered = await startTracker('flow', { pids: [child], where: `remotePort == ${port}` });
+    parent.stdin?.end('\n');
+    expect((await over).code).toBe(0);
+    const of = async (tracked: typeof all) =>
+      (await tracked.stop())
+        .filter((event) => event.process.pid === child)
+        .map((event) => [event['remotePort'], event['localPort'], ...totals([event], [...measures, ...wire])]);
+    const seen = await of(all);
+    expect(seen).toEqual([[port, null, 1, 1000, 1, 100, 0, 0, 0, 0]]);
+    expect(await of(one)).toEqual(seen);
+    expect(await of(filtered)).toEqual(seen);
+  });
+
   it('has the version of the socket, and no address, for packets of a raw socket that are none of IP', async () => {
     const tracked = await startTracker('flow', { ...mine, options: { levels: ['WIRE'] } });
     expect((await ended(netns.start(await compileC('rawload', rawSource)))).code).toBe(0);
