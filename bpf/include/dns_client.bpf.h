@@ -32,7 +32,9 @@ struct dns_client {
 	__u8 addressed;
 	__be16 other; /* with TO_OTHER: the port that was said */
 	bool owned;
-	bool asked; /* of UDP: a process that is wanted has sent a query, though the owner is not */
+	/* Of UDP, which several processes may ask by: one that is wanted has sent a query, one that is not has sent something. */
+	bool asked;
+	bool shared;
 	/* Of a stream, by direction: what comes next, the next message's length or, if that is known, the message. */
 	bool synchronised[2];
 	__u32 next[2];

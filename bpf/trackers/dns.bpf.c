@@ -135,6 +135,7 @@ static __always_inline bool may_be_wanted(struct bpf_sock *sk, struct dns_client
 	if (!(task->flags & PF_KTHREAD) && eu_uring_wanted(task))
 		return true;
 	client->addressed = NOT_SAID; /* it was said of this packet */
+	client->shared = true;
 	return false;
 }
 
@@ -165,9 +166,10 @@ static __always_inline bool read_query(struct seen *m, struct dns_event *event, 
 {
 	struct eu_header *query = bpf_map_lookup_elem(&dns_queries, key);
 
-	if (!query) { /* of before the session, answered already, never asked, or forgotten */
+	/* Of before the session, answered already, never asked, or forgotten; or asked by another process, who is not wanted. */
+	if (!query) {
 		event->header = m->client->header;
-		return m->client->owned && m->client->wanted;
+		return m->client->owned && m->client->wanted && !m->client->shared;
 	}
 	event->header = *query;
 	event->latency_ns = eu_since(now, query->boot_ns);

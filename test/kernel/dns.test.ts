@@ -280,14 +280,25 @@ describe('a filter', () => {
       ask('${other}'); syswrite(W, 'x'); waitpid($child, 0); ask('${other}'); exit $?`;
     const parent = start('perl', ['-e', script]);
     const child = Number(await firstLine(parent));
-    const dns = await startTracker('dns', { pids: [child] });
+    const [all, ofChild, ofParent] = [
+      await startTracker('dns', { comms: ['perl'] }),
+      await startTracker('dns', { pids: [child] }),
+      await startTracker('dns', { pids: [parent.pid ?? 0], descendants: false }),
+    ];
     parent.stdin?.write('\n');
     expect(await once(parent, 'exit')).toEqual([0, null]);
-    const seen = await dns.stop();
-    expect(seen.map((one) => [one['dnsOperation'], one['name'], one.process.pid])).toEqual([
-      ['QUERY', 'own.test', child],
-      ['RESPONSE', 'own.test', child],
+    const told = async (dns: typeof all) =>
+      (await dns.stop()).map((one) => [one['dnsOperation'], one['name'], one.process.pid]);
+    const exchange = (name: string, pid = 0) => [
+      ['QUERY', name, pid],
+      ['RESPONSE', name, pid],
+    ];
+    expect(await told(ofChild)).toEqual(exchange('own.test', child));
+    expect(await told(ofParent)).toEqual([
+      ...exchange('other.test', parent.pid),
+      ...exchange('other.test', parent.pid),
     ]);
+    expect(await told(all)).toHaveLength(6);
   });
 });
 
