@@ -10,8 +10,8 @@
  * process that was seen in it.
  *
  * Most sockets of a machine are of processes that the session does not want. Of these nothing is filled in, and where nobody would want
- * the socket for its container either, nothing is kept, but by a tracker that defines EU_SIDES_OF_ALL: it tells of wanted processes that use
- * a connection of another's, and asks which end that is.
+ * the socket for its container either, nothing is kept, but by a tracker that defines EU_SIDES_OF_ALL: it tells of wanted processes that
+ * use a connection of another's, and asks which end that is.
  */
 #ifndef EUNOMIA_OWNER_BPF_H
 #define EUNOMIA_OWNER_BPF_H
