@@ -98,8 +98,20 @@ static void refused(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) exit(1);
 	for (int i = 0; i < 5; i++) { acct(NULL); getppid(); open("/no/file", O_RDONLY); }
 }
+static void bursts(void)
+{
+	refused();
+	for (int i = 0; i < 40; i++) {
+		for (int n = 0; n < 50; n++) { acct(NULL); getppid(); open("/no/file", O_RDONLY); }
+		usleep(50000);
+	}
+}
 int main(int argc, char **argv)
 {
+	if (!strcmp(argv[1], "bursts")) {
+		bursts();
+		return 0;
+	}
 	for (int i = 0; i < 5; i++) strcmp(argv[1], "native") ? i386(argv[2]) : native(argv[2]);
 	refused();
 	return 0;
@@ -319,6 +331,63 @@ describe('trackers beside each other', () => {
         await manager.remove(session.id);
       }
     expect(seen).toEqual([]);
+  });
+
+  it('tell each refused call once, and count each call, beside sessions that come and go, and readings', async () => {
+    const { manager, trackers } = await harness();
+    const names = [...new Set([...adviceTrackers, 'syscall', 'dns', 'tcp', 'exec'])];
+    // Each has another target, since sessions of one share their programs.
+    const begin = (other: string, chosen = names) =>
+      manager.start(
+        specOf(
+          chosen.map((name) => ({ name, options: {} })),
+          {},
+          { comms: [...comms, other] },
+        ),
+      );
+    const watching = await Promise.all(
+      ['one', 'two'].map(async (other) => {
+        const session = await begin(other);
+        const events: Seen[] = [];
+        const reading = (async () => {
+          for await (const batch of session.subscribe({ demand: new Map() }))
+            for (const event of batch.events) {
+              const runtime = trackers.get(event.tracker);
+              if (runtime) events.push(copyOf(event, runtime));
+            }
+        })();
+        return { session, events, reading };
+      }),
+    );
+    let over = false;
+    const [ended] = await Promise.all([
+      run(program, ['bursts']).finally(() => (over = true)),
+      (async () => {
+        for (let i = 0; !over; i++) {
+          const passing = await begin(`passing ${i}`, i % 2 ? names : ['seccomp', 'open', 'ipc']);
+          await manager.remove(passing.id);
+        }
+      })(),
+      (async () => {
+        while (!over) await watching[0]?.session.refresh();
+      })(),
+    ]);
+    expect(ended.code).toBe(0);
+    const times = 5 + 40 * 50;
+    for (const { session, events, reading } of watching) {
+      await manager.stop(session.id);
+      await reading;
+      const of = (tracker: string, name: string) =>
+        events
+          .filter((one) => one.tracker === tracker && one['name'] === name && one.process.pid === ended.pid)
+          .reduce((sum, one) => sum + Number(one['count'] ?? 1), 0);
+      expect(of('seccomp', 'acct')).toBe(times);
+      expect(events.filter((one) => one.tracker === 'seccomp' && one['name'] !== 'acct')).toEqual([]);
+      for (const tracker of ['syscount', 'syscall'])
+        expect([tracker, of(tracker, 'acct'), of(tracker, 'getppid')]).toEqual([tracker, times, times]);
+      const opened = events.filter((one) => one.tracker === 'opencount' && one['path'] === '/no/file');
+      expect(opened.reduce((sum, one) => sum + Number(one['count'] ?? 1), 0)).toBe(times);
+    }
   });
 
   it('see what each sees alone', () => compare('native'));
