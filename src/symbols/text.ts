@@ -22,8 +22,12 @@ type NameOf = (at: {
   readonly offset: number;
 }) => { readonly name: string; readonly offset: number } | null;
 
-/** "function+0x1a (/lib/libc.so.6+0x10e5a7)": offsets in bytes, in the function and in the file. */
-function frameText({ address, isExact, mapping }: Frame, nameOf: NameOf): string {
+/** "function+0x1a (/lib/libc.so.6+0x10e5a7)": offsets in bytes, in the function and in the file. "? " before it: it may be no caller. */
+function frameText(frame: Frame, nameOf: NameOf): string {
+  return frame.isGuessed ? `? ${placeText(frame, nameOf)}` : placeText(frame, nameOf);
+}
+
+function placeText({ address, isExact, mapping }: Frame, nameOf: NameOf): string {
   if (!mapping) return `(${hex(address)})`;
   const back = isExact ? 0 : 1;
   const offset = address - mapping.start + mapping.offset;

@@ -133,6 +133,9 @@ describe('a stack without frame pointers', () => {
     );
     files.close();
     expect(names).toEqual(expect.arrayContaining(['saving', 'sized', 'inner_calls', 'outer_calls', 'main']));
+    const texts = describeStack(captured, here(), new Modules());
+    expect(texts[0]).toMatch(/^[^?]/);
+    expect(texts).toContainEqual(expect.stringMatching(/^\? outer_calls\+/));
   });
 
   it('says why it ends where its copy does, and where its files cannot be read', async () => {

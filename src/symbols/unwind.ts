@@ -39,6 +39,8 @@ export interface Frame {
   readonly address: number;
   /** False for an address that a call returns to, which may be behind its function's end. */
   readonly isExact: boolean;
+  /** Found by a frame pointer: code that keeps none there may have left anything in its place. */
+  readonly isGuessed: boolean;
   readonly mapping: Mapping | null;
 }
 
@@ -80,7 +82,7 @@ export function unwind(captured: CapturedStack, rowOf: RowOf): Unwound {
   const walk = new Walk(captured);
   for (;;) {
     const mapping = mappingOf(captured.mappings, walk.address, walk.isExact);
-    frames.push({ address: walk.address, isExact: walk.isExact, mapping });
+    frames.push({ address: walk.address, isExact: walk.isExact, isGuessed: walk.isGuessed, mapping });
     if (frames.length >= MAX_FRAMES) return { frames, cut: { is: 'DEPTH' } };
     const done = step(walk, mapping, rowOf);
     if (done) return { frames, cut: done === 'END' ? null : done };
@@ -112,6 +114,7 @@ class Walk implements FrameValues {
   #registers: Float64Array;
   address: number;
   isExact = true;
+  isGuessed = false;
 
   constructor(captured: CapturedStack) {
     const { memory } = captured;
@@ -162,7 +165,7 @@ class Walk implements FrameValues {
     // A function that saves nothing, as the innermost may be on arm64, has no frame.
     const isAbove = frame > before || (frame === before && this.isExact && to !== this.address);
     // A signal may have a stack of its own, which lies anywhere; there can be no more of them than frames are shown.
-    return isAbove || isSignal ? this.#go(to, next, isSignal) : { is: 'DAMAGED' };
+    return isAbove || isSignal ? this.#go(to, next, { isExact: isSignal }) : { is: 'DAMAGED' };
   }
 
   /** The same by the frame pointer. */
@@ -177,13 +180,14 @@ class Walk implements FrameValues {
     const next = this.#registers.slice();
     next[framePointer] = this.memory(pointer, 8);
     next[stackPointer] = pointer + 16;
-    return this.#go(to, next, false);
+    return this.#go(to, next, { isGuessed: true });
   }
 
-  #go(to: number, next: Float64Array, isExact: boolean): null {
+  #go(to: number, next: Float64Array, { isExact = false, isGuessed = false }: Partial<Frame>): null {
     this.#registers = next;
     this.address = to;
     this.isExact = isExact;
+    this.isGuessed = isGuessed;
     return null;
   }
 
