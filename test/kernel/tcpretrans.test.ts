@@ -112,7 +112,8 @@ describe('the tracker tcpretrans', () => {
     expect(counted('TcpExt.TCPFastRetrans')).toBeGreaterThan(0);
     expect(events.filter((e) => e['retransmitReason'] === 'FAST').length).toBeGreaterThan(0);
     const probes = events.filter((e) => e['retransmitReason'] === 'TAIL_LOSS_PROBE');
-    expect(sum(probes, 'segments')).toBe(counted('TcpExt.TCPLossProbes'));
+    // A probe sends what was not sent yet, if there is any (tcp_send_loss_probe()): that is no retransmission.
+    expect(sum(probes, 'segments')).toBeLessThanOrEqual(counted('TcpExt.TCPLossProbes'));
   });
 
   it('tells a probe and the expiry of the timer from each other', async () => {
