@@ -44,6 +44,6 @@ it('tells the nearest callers of a deep stack, and what a file was called in one
   const lines = await told(stack);
   expect(lines).toHaveLength(21);
   expect(lines.at(-1)).toBe('    … 108 more in verification.json');
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   expect(lines.join('')).not.toMatch(/[\u0000-\u001f]/);
 });

@@ -123,9 +123,9 @@ export class AggregateMaps {
     // Most maps of a quiet container: to turn them costs more than to look.
     if (!this.#isLeft && this.#isEmpty(SIDES[full] ?? SIDES[0])) return;
     this.#side = 1 - full;
+    this.#isLeft = true;
     await this.#turn(this.#side);
     const now = bootNow();
-    this.#isLeft = true;
     const records = await this.#empty(SIDES[full] ?? SIDES[0]);
     this.#isLeft = false;
     for (const record of records) {

@@ -1,6 +1,6 @@
 import { KernelError } from '../base/errors.js';
 import { CHAIN_LENGTH, DISPATCHER, type CallPlan, type CallProgram } from './call-plan.js';
-import { failure, later, loadLibbpf, loadLibc } from './libbpf.js';
+import { failure, later, loadLibbpf, loadLibc, u32 } from './libbpf.js';
 import type { Link } from './link.js';
 
 const TYPE_PROG_ARRAY = 3; // include/uapi/linux/bpf.h
@@ -94,11 +94,4 @@ export class Chain {
   async #clear(at: number): Promise<void> {
     if (this.#live) await later(loadLibbpf().map_delete, this.#map, u32(at));
   }
-}
-
-/** An ArrayBuffer of its own: the memory of a small typed array could move while the call runs on another thread. */
-function u32(value: number): Uint8Array {
-  const bytes = new ArrayBuffer(4);
-  new Uint32Array(bytes)[0] = value;
-  return new Uint8Array(bytes);
 }

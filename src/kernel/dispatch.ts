@@ -3,7 +3,7 @@ import { objectPath } from '../base/paths.js';
 import { DISPATCHER, planOf, type CallProgram } from './call-plan.js';
 import { Chain } from './chain.js';
 import type { KernelObject } from './kernel-object.js';
-import { failure, loadLibbpf } from './libbpf.js';
+import { failure, loadLibbpf, u32 } from './libbpf.js';
 import type { Link } from './link.js';
 import type { ObjectSpec } from './object-spec.js';
 import { loadOptional } from './optional.js';
@@ -177,8 +177,4 @@ class SlotsLink implements Link {
     this.clear();
     return Promise.resolve();
   }
-}
-
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
 }

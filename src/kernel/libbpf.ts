@@ -273,3 +273,10 @@ export function lastFailure(operation: string): KernelError {
 export function memory(pointer: Pointer, bytes: number): ArrayBuffer {
   return koffi.view(pointer, bytes);
 }
+
+/** A number as maps have it. An ArrayBuffer of its own: the memory of a small typed array could move while another thread reads it. */
+export function u32(value: number): Uint8Array {
+  const bytes = new ArrayBuffer(4);
+  new Uint32Array(bytes)[0] = value;
+  return new Uint8Array(bytes);
+}

@@ -4,7 +4,7 @@ import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
 import { Dispatch } from './dispatch.js';
 import { programsEnded } from './grace.js';
-import { failure, loadLibbpf } from './libbpf.js';
+import { failure, loadLibbpf, u32 } from './libbpf.js';
 import type { KernelObject } from './kernel-object.js';
 import type { ObjectSpec, Unloaded } from './object-spec.js';
 import { loadOptional } from './optional.js';
@@ -357,10 +357,6 @@ function parentOf(pid: number): number {
 function update(fd: number, map: string, key: Uint8Array, value: number): void {
   const result = loadLibbpf().map_update(fd, key, Uint8Array.of(value), 0);
   if (result < 0) throw failure(`writing to the session's map ${map}`, result);
-}
-
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
 }
 
 function u64(value: number): Uint8Array {

@@ -1,7 +1,6 @@
-import type { Machine } from './image.js';
-import { viewOf } from './image.js';
-import { wordAt } from './reader.js';
 import { textOfBytes } from '../base/bytes.js';
+import { viewOf, type Machine } from './image.js';
+import { wordAt } from './reader.js';
 import { registers, type CapturedStack, type Mapping } from './unwind.js';
 
 // struct eu_stack_head and struct eu_mapping of bpf/include/stack.bpf.h

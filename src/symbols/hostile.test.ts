@@ -70,6 +70,21 @@ function readAll(bytes: Uint8Array): void {
   expect(file.reads).toBeLessThan(20_000);
 }
 
+type Changes = readonly (readonly [at: number, byte: number])[];
+
+/** Reads the file with other bytes in some places, again and again. */
+async function endsWith(whole: Uint8Array, changes: fc.Arbitrary<Changes>, numRuns: number): Promise<void> {
+  await holdsFor(
+    fc.property(changes, (some) => {
+      const bytes = whole.slice();
+      for (const [at, byte] of some) bytes[at] = byte;
+      readAll(bytes);
+      return true;
+    }),
+    { numRuns },
+  );
+}
+
 const random = (bytes: readonly number[]): Reader => new Reader(Uint8Array.from(bytes));
 const nothing = { register: () => 0x1000, memory: () => 0x1000 };
 
@@ -93,15 +108,7 @@ describe('a file that somebody wrote to do harm', () => {
 
   it('ends with every other byte in any place', async () => {
     const changes = fc.array(fc.tuple(fc.nat(library.length - 1), fc.nat(255)), { minLength: 1, maxLength: 40 });
-    await holdsFor(
-      fc.property(changes, (some) => {
-        const bytes = library.slice();
-        for (const [at, byte] of some) bytes[at] = byte;
-        readAll(bytes);
-        return true;
-      }),
-      { numRuns: 500 },
-    );
+    await endsWith(library, changes, 500);
   });
 
   it('ends with other headers and frames, which are a small part of it', async () => {
@@ -109,15 +116,7 @@ describe('a file that somebody wrote to do harm', () => {
     const frames = frameIndex?.address ?? 0;
     const place = fc.oneof(fc.nat(0x400), fc.integer({ min: frames, max: frames + 0x200 }));
     const changes = fc.array(fc.tuple(place, fc.constantFrom(0, 1, 0x7f, 0x80, 0xff)), { minLength: 1, maxLength: 20 });
-    await holdsFor(
-      fc.property(changes, (some) => {
-        const bytes = library.slice();
-        for (const [at, byte] of some) bytes[at] = byte;
-        readAll(bytes);
-        return true;
-      }),
-      { numRuns: 1000 },
-    );
+    await endsWith(library, changes, 1000);
   });
 
   it('ends where frames without an index are damaged', async () => {
@@ -129,15 +128,7 @@ describe('a file that somebody wrote to do harm', () => {
     expect(size).toBeGreaterThan(100);
     const place = fc.integer({ min: address, max: address + size - 1 });
     const changes = fc.array(fc.tuple(place, fc.constantFrom(0, 1, 4, 0x7f, 0xff)), { minLength: 1, maxLength: 10 });
-    await holdsFor(
-      fc.property(changes, (some) => {
-        const bytes = whole.slice();
-        for (const [at, byte] of some) bytes[at] = byte;
-        readAll(bytes);
-        return true;
-      }),
-      { numRuns: 500 },
-    );
+    await endsWith(whole, changes, 500);
   });
 
   it('ends an expression that jumps back, takes too much, or holds too much', () => {

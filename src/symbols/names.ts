@@ -1,5 +1,4 @@
-import type { ElfImage } from './image.js';
-import { viewOf } from './image.js';
+import { SYMBOL_BYTES, viewOf, type ElfImage } from './image.js';
 import { wordAt } from './reader.js';
 
 export interface NamedAddress {
@@ -8,7 +7,6 @@ export interface NamedAddress {
   readonly offset: number;
 }
 
-const SYMBOL_BYTES = 24;
 const STT_FUNC = 2;
 const STT_GNU_IFUNC = 10;
 /** Of one file; node has some 200,000 functions. */
@@ -71,7 +69,7 @@ export class FunctionNames {
 
 /** Names go to terminals and pages: what a file has in place of one, with line breaks or controls, does not. */
 function printable(name: string): string {
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   return name.replaceAll(/[\u0000-\u0020\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '?');
 }
 
