@@ -48,6 +48,7 @@ export class LocalEunomia {
     capture: CaptureMode,
     fields: readonly string[] = [],
     options: TrackerOptions = {},
+    ringBytes = RING_BYTES,
   ): Promise<Session> {
     return this.#app.parts.manager.start({
       trackers: [{ name: tracker, options }],
@@ -71,7 +72,7 @@ export class LocalEunomia {
       labels: [],
       ttlMs: null,
       bufferBytes: 32 << 20,
-      ringBytes: RING_BYTES,
+      ringBytes,
       limit: null,
       persist: null,
       asked: null,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { isOfCgroups } from '#eunomia/kernel/kernel-object.js';
@@ -18,8 +18,16 @@ const bpfFlags = [
   `-D__TARGET_ARCH_${machine}`,
   '-Wall',
   '-Ibpf/include',
+  // Debian's compilers find <asm/unistd.h> there for their own machine, not for BPF.
+  `-I/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`,
   '-c',
 ];
+const peerFolder = 'bench/peers';
+const peerHeader = `${peerFolder}/peer.bpf.h`;
+/** Trackers beside which there is a C program: bench/peers/NAME.bpf.c. */
+export const peerNames: readonly string[] = readdirSync(join(root, peerFolder))
+  .filter((name) => name.endsWith('.bpf.c'))
+  .map((name) => name.replace('.bpf.c', ''));
 
 export const programs = {
   workload: join(out, 'workload'),
@@ -28,6 +36,7 @@ export const programs = {
   drain: join(out, 'drain'),
   consumerObject: join(out, 'consumer.bpf.o'),
   emptyObject: join(out, 'empty.bpf.o'),
+  peerObject: (name: string) => join(out, `peer-${name}.bpf.o`),
 } as const;
 
 /** Compiles the bench's C programs, those that changed. Rejects with the compiler's message. */
@@ -38,8 +47,11 @@ export async function buildPrograms(): Promise<void> {
     compile('bench/consumer.c', programs.consumer, ['-O2', '-Wall'], ['-lbpf', '-lpthread']),
     compile('bench/listener.c', programs.listener, ['-O2', '-Wall']),
     compile('bench/drain.c', programs.drain, ['-O2', '-Wall']),
-    compile('bench/consumer.bpf.c', programs.consumerObject, bpfFlags),
+    compile('bench/consumer.bpf.c', programs.consumerObject, bpfFlags, [], [peerHeader]),
     compile('bench/empty.bpf.c', programs.emptyObject, bpfFlags),
+    ...peerNames.map((name) =>
+      compile(`${peerFolder}/${name}.bpf.c`, programs.peerObject(name), bpfFlags, [], [peerHeader]),
+    ),
   ]);
 }
 
@@ -65,8 +77,10 @@ async function compile(
   target: string,
   flags: readonly string[],
   libraries: readonly string[] = [],
+  headers: readonly string[] = [],
 ): Promise<void> {
-  if (existsSync(target) && statSync(target).mtimeMs > statSync(resolve(root, source)).mtimeMs) return;
+  const newest = Math.max(...[source, ...headers].map((file) => statSync(resolve(root, file)).mtimeMs));
+  if (existsSync(target) && statSync(target).mtimeMs > newest) return;
   await promisify(execFile)(findClang(), [...flags, '-o', target, source, ...libraries], { cwd: root });
 }
 

@@ -44,8 +44,13 @@ export class LineProcess {
 
   /** Sends a line; answers the numbers in the line that comes back. */
   async ask(command: string): Promise<readonly number[]> {
+    return (await this.askText(command)).split(' ').map(Number);
+  }
+
+  /** Sends a line; answers the line that comes back. */
+  askText(command: string): Promise<string> {
     this.#child.stdin?.write(`${command}\n`);
-    return (await this.line()).split(' ').map(Number);
+    return this.line();
   }
 
   /** Ends its input, and waits until it has ended. */

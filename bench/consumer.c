@@ -6,10 +6,15 @@
  * A line on standard input is answered, once the ring is empty, with "received lost checksum"; its end ends it.
  *
  * `json` is `paced`, and writes five fields of each record as a line of JSON to /dev/null: what a program of C pays to be read by others.
+ * `timed` is for programs that wake nobody: it reads all there is each
+ * millisecond. `keep` is `timed`, and answers with the last records that it has seen, oldest first, in hexadecimal.
  *
- *   consumer OBJECT PROGRAM PID RING_BYTES poll|paced|json
+ *   consumer OBJECT PROGRAM|all PID RING_BYTES poll|paced|json|timed|keep
+ *
+ * It loads any object with a ring and the variables `target_pid` and `lost`: bench/consumer.bpf.c, bench/peers/.
  */
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,9 +23,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <fcntl.h>
+#include <mntent.h>
 
 #define POLL_MS 5
 #define NAP_NS 1000000
+#define KEPT 256 /* records */
+#define LINKS_MAX 16
 
 static uint64_t received, checksum;
 static atomic_int asked, ended;
@@ -76,6 +85,33 @@ static int on_record(void *context, void *data, size_t size)
 	return 0;
 }
 
+static struct {
+	unsigned char *bytes;
+	size_t size;
+} kept[KEPT];
+
+static int on_record_to_keep(void *context, void *data, size_t size)
+{
+	typeof(kept[0]) *place = &kept[received++ % KEPT];
+
+	free(place->bytes);
+	place->bytes = malloc(size);
+	place->size = place->bytes ? size : 0;
+	if (place->bytes)
+		memcpy(place->bytes, data, size);
+	return 0;
+}
+
+static void print_kept(void)
+{
+	for (uint64_t i = received > KEPT ? received - KEPT : 0; i < received; i++) {
+		for (size_t at = 0; at < kept[i % KEPT].size; at++)
+			printf("%02x", kept[i % KEPT].bytes[at]);
+		putchar(' ');
+	}
+	putchar('\n');
+}
+
 static void *listen_to_commands(void *unused)
 {
 	char line[64];
@@ -92,42 +128,63 @@ static int fail(const char *what)
 	return 1;
 }
 
-/* The map of a global section: `target_pid` is all of .rodata, `lost` all of .bss. */
-static struct bpf_map *section(struct bpf_object *object, const char *name)
+/* A global variable's memory: before the object is loaded, its initial value. */
+static void *variable(struct bpf_object *object, const char *section, const char *name)
 {
+	const struct btf *btf = bpf_object__btf(object);
+	int id = btf__find_by_name_kind(btf, section, BTF_KIND_DATASEC);
+	const struct btf_type *type = btf__type_by_id(btf, id);
 	struct bpf_map *map;
+	size_t size;
 
 	bpf_object__for_each_map(map, object)
 	{
-		if (strstr(bpf_map__name(map), name))
-			return map;
+		if (!type || !strstr(bpf_map__name(map), section))
+			continue;
+		for (int i = 0; i < btf_vlen(type); i++) {
+			const struct btf_var_secinfo *info = btf_var_secinfos(type) + i;
+			const struct btf_type *var = btf__type_by_id(btf, info->type);
+
+			if (strcmp(btf__name_by_offset(btf, var->name_off), name) == 0)
+				return (char *)bpf_map__initial_value(map, &size) + info->offset;
+		}
 	}
 	fprintf(stderr, "consumer: no %s\n", name);
 	exit(1);
 }
 
-static unsigned long long lost(struct bpf_object *object)
+/* A program of a cgroup: at the root of the v2 hierarchy. */
+static struct bpf_link *attach(struct bpf_program *program)
 {
-	uint64_t value = 0;
-	uint32_t zero = 0;
+	struct bpf_link *link = NULL;
+	struct mntent *entry;
+	FILE *mounts;
 
-	bpf_map__lookup_elem(section(object, ".bss"), &zero, sizeof(zero), &value, sizeof(value), 0);
-	return value;
+	if (strncmp(bpf_program__section_name(program), "cgroup", 6) != 0)
+		return bpf_program__attach(program);
+	mounts = setmntent("/proc/mounts", "r");
+	while (mounts && !link && (entry = getmntent(mounts)))
+		if (strcmp(entry->mnt_type, "cgroup2") == 0)
+			link = bpf_program__attach_cgroup(program, open(entry->mnt_dir, O_RDONLY | O_CLOEXEC));
+	if (mounts)
+		endmntent(mounts);
+	return link;
 }
 
 int main(int argc, char **argv)
 {
+	struct bpf_link *links[LINKS_MAX] = {};
 	struct bpf_program *program;
 	struct bpf_object *object;
 	struct ring_buffer *ring;
-	struct bpf_link *link = NULL;
+	ring_buffer_sample_fn take = on_record;
+	volatile uint64_t *lost;
 	pthread_t commands;
 	const struct timespec nap = { .tv_nsec = NAP_NS };
-	uint32_t pid;
-	int paced;
+	int paced, timed, keep, all, count = 0;
 
 	if (argc != 6) {
-		fprintf(stderr, "consumer OBJECT PROGRAM PID RING_BYTES poll|paced|json\n");
+		fprintf(stderr, "consumer OBJECT PROGRAM|all PID RING_BYTES poll|paced|json|timed|keep\n");
 		return 2;
 	}
 	paced = strcmp(argv[5], "poll") != 0;
@@ -136,41 +193,53 @@ int main(int argc, char **argv)
 		if (!json)
 			return fail("/dev/null");
 		setvbuf(json, NULL, _IOFBF, 1 << 20);
+		take = on_record_as_json;
 	}
+	keep = strcmp(argv[5], "keep") == 0;
+	timed = keep || strcmp(argv[5], "timed") == 0;
+	if (keep)
+		take = on_record_to_keep;
+	all = strcmp(argv[2], "all") == 0;
 	object = bpf_object__open_file(argv[1], NULL);
 	if (!object)
 		return fail(argv[1]);
-	pid = strtoul(argv[3], NULL, 10);
-	if (bpf_map__set_initial_value(section(object, ".rodata"), &pid, sizeof(pid)))
-		return fail("setting the pid");
+	*(uint32_t *)variable(object, ".rodata", "target_pid") = strtoul(argv[3], NULL, 10);
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "ring"), strtoul(argv[4], NULL, 10));
 	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, strcmp(bpf_program__name(program), argv[2]) == 0);
+		bpf_program__set_autoload(program, all || strcmp(bpf_program__name(program), argv[2]) == 0);
 	if (bpf_object__load(object))
 		return fail("loading");
-	program = bpf_object__find_program_by_name(object, argv[2]);
-	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), json ? on_record_as_json : on_record,
-				NULL, NULL);
+	lost = variable(object, ".bss", "lost");
+	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), take, NULL, NULL);
 	if (!ring)
 		return fail("ring_buffer__new");
-	link = bpf_program__attach(program);
-	if (!link)
-		return fail("attaching");
+	bpf_object__for_each_program(program, object)
+	{
+		if (!bpf_program__autoload(program))
+			continue;
+		if (count == LINKS_MAX || !(links[count++] = attach(program)))
+			return fail("attaching");
+	}
 	if (pthread_create(&commands, NULL, listen_to_commands, NULL))
 		return fail("pthread_create");
 	printf("ready\n");
 	fflush(stdout);
 	while (!atomic_load(&ended)) {
-		if (ring_buffer__poll(ring, POLL_MS) > 0 && paced)
+		if ((timed ? ring_buffer__consume(ring) + 1 : ring_buffer__poll(ring, POLL_MS)) > 0 && paced)
 			nanosleep(&nap, NULL);
 		if (!atomic_exchange(&asked, 0))
 			continue;
 		while (ring_buffer__consume(ring) > 0)
 			;
-		printf("%llu %llu %llu\n", (unsigned long long)received, lost(object), (unsigned long long)checksum);
+		if (keep)
+			print_kept();
+		else
+			printf("%llu %llu %llu\n", (unsigned long long)received, (unsigned long long)*lost,
+			       (unsigned long long)checksum);
 		fflush(stdout);
 	}
-	bpf_link__destroy(link);
+	while (count)
+		bpf_link__destroy(links[--count]);
 	ring_buffer__free(ring);
 	bpf_object__close(object);
 	return 0;

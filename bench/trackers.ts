@@ -5,7 +5,8 @@ import { buildPrograms } from './build.js';
 import { rotated } from './cost.js';
 import { startEmptyAt } from './empty.js';
 import { median, type Report } from './figure.js';
-import { startBpftraceAt } from './peer.js';
+import { RING_BYTES, startBpftraceAt } from './peer.js';
+import { checkPeer, insideBoth, peers, startPeer, targetOf } from './peers.js';
 import { programNs, programRuns, withProgramStats } from './query/program.js';
 import { Workload, type CallKind } from './workload.js';
 
@@ -14,6 +15,8 @@ interface Load {
   readonly calls: number;
   /** What it does to its process stays: it has one of its own. */
   readonly alone?: true;
+  /** Of its sessions' rings: smaller where it takes long to fill one. */
+  readonly ringBytes?: number;
 }
 
 /**
@@ -21,7 +24,7 @@ interface Load {
  * some.
  */
 const loads: Readonly<Record<string, Load>> = {
-  bind: { kind: 'bound', calls: 10_000 },
+  bind: { kind: 'bound', calls: 10_000, ringBytes: 1 << 20 },
   blockcount: { kind: 'fetched', calls: 3_000 },
   blockio: { kind: 'fetched', calls: 3_000 },
   capability: { kind: 'empowered', calls: 50_000 },
@@ -29,8 +32,8 @@ const loads: Readonly<Record<string, Load>> = {
   device: { kind: 'probed', calls: 50_000 },
   dns: { kind: 'asked', calls: 20_000 },
   drop: { kind: 'flooded', calls: 50_000 },
-  exec: { kind: 'executed', calls: 600 },
-  exit: { kind: 'executed', calls: 600 },
+  exec: { kind: 'executed', calls: 600, ringBytes: 512 << 10 },
+  exit: { kind: 'executed', calls: 600, ringBytes: 64 << 10 },
   fileio: { kind: 'cached', calls: 100_000 },
   flow: { kind: 'exchanged', calls: 20_000 },
   fsop: { kind: 'removed', calls: 50_000 },
@@ -42,17 +45,17 @@ const loads: Readonly<Record<string, Load>> = {
   privilege: { kind: 'empowered', calls: 50_000 },
   runqlat: { kind: 'switched', calls: 20_000 },
   seccomp: { kind: 'forbidden', calls: 50_000, alone: true },
-  signal: { kind: 'signalled', calls: 50_000 },
+  signal: { kind: 'signalled', calls: 50_000, ringBytes: 4 << 20 },
   sni: { kind: 'greeted', calls: 2_000 },
-  syscall: { kind: 'trivial', calls: 50_000 },
+  syscall: { kind: 'trivial', calls: 50_000, ringBytes: 4 << 20 },
   syscount: { kind: 'trivial', calls: 100_000 },
   sysctl: { kind: 'tuned', calls: 20_000 },
-  tcp: { kind: 'connected', calls: 2_000 },
+  tcp: { kind: 'connected', calls: 2_000, ringBytes: 1 << 20 },
   tcpreset: { kind: 'connected', calls: 2_000 },
   tcpretrans: { kind: 'connected', calls: 2_000 },
   tcprtt: { kind: 'exchanged', calls: 20_000 },
-  udp: { kind: 'flooded', calls: 50_000 },
-  unix: { kind: 'misdialled', calls: 50_000 },
+  udp: { kind: 'flooded', calls: 50_000, ringBytes: 4 << 20 },
+  unix: { kind: 'misdialled', calls: 50_000, ringBytes: 4 << 20 },
 };
 /** Their events come when the counts are read. */
 const aggregating: ReadonlySet<string> = new Set([
@@ -75,6 +78,12 @@ const LEAN = 'watched, nothing on demand';
 const OTHER = 'another process is watched';
 const EMPTY = 'programs on its hooks that do nothing';
 const PEER = 'bpftrace prints time, pid and comm at its tracepoints';
+/** The same target for both: the process itself, or all where its children act. */
+const SAME = 'beside the C program: default captures';
+const C = 'a C program on libbpf with the same fields';
+const C_OTHER = 'the C program watches another process';
+/** Two medians of the same program differ by up to so much on the machines that we saw. */
+const NOISE = 0.05;
 /** What a run of a program for a process that it does not watch may take longer than that of one that does nothing. */
 const UNMATCHED_NS = 100;
 const BY_KERNEL = "by the kernel's count of their time";
@@ -82,9 +91,10 @@ const BY_KERNEL = "by the kernel's count of their time";
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
  * demand, and where a session watches another process; and what programs on the same hooks add that do nothing, and bpftrace at its
- * tracepoints. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a session takes to
- * start, and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace then, which takes
- * seconds to start.
+ * tracepoints; and, where there is one, what a C program on libbpf adds that writes the same fields (bench/peers/), whose records are
+ * compared with events first. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a
+ * session takes to start, and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace
+ * and C programs then.
  */
 export async function trackers(
   report: Report,
@@ -94,7 +104,7 @@ export async function trackers(
   if (unknown !== undefined) throw new Error(`bench/trackers.ts names no workload for "${unknown}"`);
   await buildPrograms();
   const eunomia = await LocalEunomia.start();
-  const workload = await Workload.start({ cpu: CPU });
+  const workload = await Workload.start({ cpu: CPU, first: true });
   try {
     for (const { name } of await loadTrackers()) {
       if (options.only.length && !options.only.includes(name)) continue;
@@ -102,7 +112,7 @@ export async function trackers(
       if (rare.has(name)) report.skip(name, 'its hook runs for its events alone, which are rare');
       else if (!load) report.skip(name, 'bench/trackers.ts names no workload for it');
       else {
-        const process = load.alone ? await Workload.start({ cpu: CPU }) : workload;
+        const process = load.alone ? await Workload.start({ cpu: CPU, first: true }) : workload;
         const calls = options.quick ? Math.ceil(load.calls / 4) : load.calls;
         const rounds = options.quick ? 3 : 15;
         const peer = !options.quick || options.only.length > 0;
@@ -117,6 +127,8 @@ export async function trackers(
 }
 
 interface Running {
+  /** Who holds its programs, where that is another process. */
+  readonly pid?: number;
   /** Throws where it saw nothing of what it watches. Resolves to whether the time of the calls counts. */
   check?(): Promise<boolean>;
   close(): Promise<unknown>;
@@ -124,6 +136,8 @@ interface Running {
 
 interface Way {
   readonly name: string;
+  /** It fills a ring. */
+  readonly fills?: true;
   start(): Promise<Running>;
 }
 
@@ -132,7 +146,7 @@ async function measure(
   eunomia: LocalEunomia,
   workload: Workload,
   tracker: string,
-  { kind, calls }: Load,
+  { kind, calls, ringBytes = RING_BYTES }: Load,
   { rounds, peer }: { readonly rounds: number; readonly peer: boolean },
 ): Promise<void> {
   const loadMs: number[] = [];
@@ -140,29 +154,43 @@ async function measure(
   const sees = !aggregating.has(tracker) && !eventless.has(tracker);
   const session = async (pid: number | null, capture: CaptureMode): Promise<Running> => {
     const from = performance.now();
-    const made = await eunomia.session(tracker, pid, capture);
+    const made = await eunomia.session(tracker, pid, capture, [], {}, ringBytes);
     loadMs.push(performance.now() - from);
     return {
       check: async () => {
         const { lost, received, retained, retainedBytes } = await made.stats();
-        if (pid === null && received === 0 && sees) throw new Error(`${tracker} has no event of ${kind}`);
+        if (pid !== process.pid && received === 0 && sees) throw new Error(`${tracker} has no event of ${kind}`);
         if (pid === null && capture === 'DEFAULT' && retained > 0) eventBytes.push(retainedBytes / retained);
         return lost === 0; // a full ring is cheaper to write to than one with room
       },
       close: () => eunomia.remove(made),
     };
   };
+  const hasC = peer && tracker in peers;
+  const compared = hasC ? await checkPeer(eunomia, workload, tracker, kind) : null;
+  const same = targetOf(tracker, workload);
   const hooks = await hooksOf(eunomia, tracker);
   const tracepoints = hooks.filter((hook) => hook.startsWith(TRACEPOINT)).map((hook) => hook.slice(TRACEPOINT.length));
   const ways: readonly Way[] = [
-    { name: WATCHED, start: () => session(null, 'DEFAULT') },
-    { name: LEAN, start: () => session(null, 'DEMANDED') },
+    { name: WATCHED, fills: true, start: () => session(null, 'DEFAULT') },
+    { name: LEAN, fills: true, start: () => session(null, 'DEMANDED') },
     { name: OTHER, start: () => session(process.pid, 'DEFAULT') },
     { name: EMPTY, start: () => startEmptyAt(hooks) },
     ...(tracepoints.length && peer ? [{ name: PEER, start: () => startBpftraceAt(tracepoints, workload.pid) }] : []),
+    ...(hasC
+      ? [
+          { name: SAME, fills: true as const, start: () => session(same, 'DEFAULT') },
+          { name: C, fills: true as const, start: () => startPeer(tracker, same, { silent: false, ringBytes }) },
+          { name: C_OTHER, start: () => startPeer(tracker, process.pid, { silent: true, ringBytes }) },
+        ]
+      : []),
   ];
-  const nsPerCall = async (): Promise<number> => {
-    await workload.nsPerCall(kind, calls / 10);
+  // The first time that a page of a ring is written to, a virtual machine may have to get it from its host: some 15 µs.
+  const whole = compared ? Math.ceil((ringBytes / compared.bytes) * 1.05) : 0;
+  const warmUp = async (fills?: true): Promise<void> =>
+    void (await workload.nsPerCall(kind, fills ? Math.max(calls / 10, whole) : calls / 10));
+  const nsPerCall = async (fills?: true): Promise<number> => {
+    await warmUp(fills);
     return workload.nsPerCall(kind, calls);
   };
   const untraced: number[] = [];
@@ -170,10 +198,10 @@ async function measure(
   for (let round = 0; round < rounds; round++) {
     const base = await nsPerCall();
     untraced.push(base);
-    for (const { name, start } of rotated(ways, round)) {
+    for (const { name, fills, start } of rotated(ways, round)) {
       const running = await start();
       try {
-        const ns = await nsPerCall();
+        const ns = await nsPerCall(fills);
         if ((await running.check?.()) ?? true) added.get(name)?.push(ns - base);
       } finally {
         await running.close();
@@ -186,6 +214,16 @@ async function measure(
     const note = `median of ${samples.length} rounds`;
     if (samples.length === 0) report.skip(`${tracker}: ${name}`, 'events were lost in each round');
     else report.add(`${tracker}: ${kind}, ${name}`, median(samples), 'ns added', null, note);
+  }
+  if (hasC) {
+    const [ours, theirs] = [SAME, C].map((name) => median(added.get(name) ?? []));
+    addRatio(
+      report,
+      `${tracker}: ${kind}, to the C program`,
+      ours,
+      theirs,
+      `${compared?.values} values are the same in both`,
+    );
   }
   report.add(`${tracker}: start of a session`, median(loadMs), 'ms', null, 'its programs loaded and attached');
   if (eventBytes.length) report.add(`${tracker}: an event of ${kind}`, median(eventBytes), 'bytes');
@@ -202,11 +240,23 @@ async function measure(
   );
   const inside = await insideOf(
     ways.filter(({ name }) => name !== PEER),
-    work,
-    { calls: few, rounds: Math.ceil(rounds / 3) },
+    { warmUp, work, calls: few, rounds: Math.max(hasC ? 3 : 1, Math.ceil(rounds / 3)) },
   );
   for (const [name, { perCall }] of inside)
     report.add(`${tracker}: ${kind}, ${name}: inside its programs`, median(perCall), 'ns', null, BY_KERNEL);
+  if (hasC) {
+    const both = await insideBoth(workload, kind, {
+      ours: () => session(same, 'DEFAULT'),
+      peer: () => startPeer(tracker, same, { silent: false, ringBytes }),
+      warmUp: () => warmUp(true),
+    });
+    if (!both) report.skip(`${tracker}: inside both`, 'events were lost each time');
+    else {
+      report.add(`${tracker}: ${kind}, both attached: inside ours`, both.ours, 'ns', null, BY_KERNEL);
+      report.add(`${tracker}: ${kind}, both attached: inside the C program`, both.peer, 'ns', null, BY_KERNEL);
+      addRatio(report, `${tracker}: ${kind}, inside ours to inside the C program`, both.ours, both.peer, BY_KERNEL);
+    }
+  }
   const [other = Number.NaN, empty = Number.NaN] = [OTHER, EMPTY].map((name) => median(inside.get(name)?.perRun ?? []));
   report.add(
     `${tracker}: a run for another process, beyond one that does nothing, inside the programs`,
@@ -215,6 +265,10 @@ async function measure(
     goal,
     BY_KERNEL,
   );
+}
+
+function addRatio(report: Report, name: string, ours = Number.NaN, theirs = Number.NaN, note: string): void {
+  report.add(name, ours / theirs, 'times', { goal: 1, better: 'lower', noise: NOISE }, note);
 }
 
 interface Inside {
@@ -230,25 +284,36 @@ interface Inside {
  */
 async function insideOf(
   ways: readonly Way[],
-  work: () => Promise<void>,
-  { calls, rounds }: { readonly calls: number; readonly rounds: number },
+  {
+    warmUp,
+    work,
+    calls,
+    rounds,
+  }: {
+    readonly warmUp: (fills?: true) => Promise<void>;
+    readonly work: () => Promise<void>;
+    readonly calls: number;
+    readonly rounds: number;
+  },
 ): Promise<ReadonlyMap<string, Inside>> {
-  const count = async (): Promise<{ readonly ns: number; readonly runs: number }> => {
+  const count = async (pid?: number, fills?: true): Promise<{ readonly ns: number; readonly runs: number }> => {
+    await warmUp(fills);
+    const before = { ns: programNs(pid), runs: programRuns(pid) };
     await work();
-    const before = { ns: programNs(), runs: programRuns() };
-    await work();
-    return { ns: programNs() - before.ns, runs: programRuns() - before.runs };
+    return { ns: programNs(pid) - before.ns, runs: programRuns(pid) - before.runs };
   };
   return withProgramStats(async () => {
     const inside = new Map(ways.map(({ name }): [string, Inside] => [name, { perCall: [], perRun: [] }]));
     for (let round = 0; round < rounds; round++) {
       const own = await count(); // of the server's own programs, which run in any case
-      for (const { name, start } of rotated(ways, round)) {
+      for (const { name, fills, start } of rotated(ways, round)) {
         const running = await start();
         try {
-          const { ns, runs } = await count();
-          inside.get(name)?.perCall.push((ns - own.ns) / calls);
-          inside.get(name)?.perRun.push((ns - own.ns) / (runs - own.runs));
+          const { pid } = running;
+          const { ns, runs } = await count(pid, fills);
+          const less = pid === undefined ? own : { ns: 0, runs: 0 };
+          inside.get(name)?.perCall.push((ns - less.ns) / calls);
+          inside.get(name)?.perRun.push((ns - less.ns) / (runs - less.runs));
         } finally {
           await running.close();
         }

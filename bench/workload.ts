@@ -66,6 +66,12 @@ export class Workload {
     return { calls, ns };
   }
 
+  /** At least so many calls, as fast as they go. */
+  async free(kind: CallKind, atLeast: number): Promise<Work> {
+    const [calls = 0, ns = 0] = await this.#process.ask(`${kind} free ${atLeast}`);
+    return { calls, ns };
+  }
+
   /** So many calls, in slices, as fast as they go. Answers what one typically took, also where the CPU is shared. */
   async nsPerCall(kind: CallKind, calls: number): Promise<number> {
     const [, , median = 0] = await this.#process.ask(`${kind} free ${calls}`);
