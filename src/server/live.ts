@@ -6,6 +6,7 @@ import { loadTrackers } from '../catalog/load.js';
 import { ProcessGraph } from '../graph/graph.js';
 import { readProcess } from '../inventory/process.js';
 import { ContainerRegistry } from '../inventory/registry.js';
+import { shareArenas } from '../kernel/arenas.js';
 import { ClockWatch } from '../kernel/clock.js';
 import { checkEnvironment } from '../kernel/environment.js';
 import { Peers } from '../access/peers.js';
@@ -29,6 +30,7 @@ const PROCESSES_MS = 500;
  */
 export async function openKernel({ engines, processTableBytes }: Config, log: Log): Promise<Ground> {
   const libbpf = checkEnvironment();
+  shareArenas();
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({
     log,

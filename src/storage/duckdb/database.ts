@@ -21,10 +21,10 @@ import {
 
 const VERSION = 1;
 /**
- * Larger than DuckDB's own 16 MiB: a checkpoint holds up commits for a moment. After a crash so much is read again,
- * which takes a second or two.
+ * Of the log, at which what was written since the last checkpoint goes from memory into the file: up to there, DuckDB keeps it in twice as
+ * many bytes of memory. A checkpoint holds up commits for a moment. After a crash, so much is read again.
  */
-const CHECKPOINT_BYTES = '64MB';
+const CHECKPOINT_BYTES = '16MB';
 /**
  * Readers share two connections. What takes long has one of them, a query at a time in the order of asking: its parts are small, so that
  * all who ask for many advance, and what is short never waits for it.
