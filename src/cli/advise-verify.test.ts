@@ -26,8 +26,12 @@ async function told(stack: readonly string[] | null): Promise<string[]> {
   const query = async <Data>(): Promise<Data> => replies.shift() as Data;
   const lines: string[] = [];
   const files = await verified({ query }, 'web', { rights: {} } as Advice, {}, { tell: (line) => lines.push(line) });
-  // The whole stack is in the file.
+  // The whole stack is in the files.
   expect(JSON.parse(files.at(-1)?.content ?? '')).toEqual(result);
+  const report = files.find(({ name }) => name === 'verification.md')?.content.split('\n') ?? [];
+  expect(report).toContain('## Copy 1: started, 1 refusal');
+  expect(report).toContain('- path /a: cat (7) openat = EACCES');
+  expect(report.filter((line) => line.startsWith('      '))).toHaveLength(stack?.length ?? 0);
   return lines.filter((line) => line.startsWith('    '));
 }
 
@@ -43,7 +47,7 @@ it('tells the nearest callers of a deep stack, and what a file was called in one
   const stack = Array.from({ length: 128 }, (_, i) => `f${i}+0x1 (/bin/a\n\u001b[31m+0x2)`);
   const lines = await told(stack);
   expect(lines).toHaveLength(21);
-  expect(lines.at(-1)).toBe('    … 108 more in verification.json');
+  expect(lines.at(-1)).toBe('    … 108 more in verification.md');
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   expect(lines.join('')).not.toMatch(/[\u0000-\u001f]/);
 });

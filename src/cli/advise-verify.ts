@@ -1,10 +1,10 @@
 import { Option, type Command } from 'commander';
 import { EunomiaError } from '../base/errors.js';
-import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
-import type { Advice, AdviceFile, Rights } from '../event/advice.js';
+import type { Advice, AdviceFile } from '../event/advice.js';
 import type { Client } from '../client/client.js';
 import { UsageError } from './usage.js';
+import { attemptLine, refusalLine, roundLine, verificationMarkdown, type Verified } from './verification.js';
 import type { World } from './world.js';
 
 export interface VerifyFlags {
@@ -17,28 +17,6 @@ export interface VerifyFlags {
 
 /** What only makes sense with --verify. */
 export const ofVerification = ['check', 'probe', 'checkTimeout'];
-
-interface Verified {
-  readonly verified: boolean;
-  readonly rights: Rights;
-  readonly widened: readonly string[];
-  readonly problems: readonly string[];
-  readonly outside: readonly { readonly kind: string; readonly what: string; readonly refused: boolean }[];
-  readonly rounds: readonly {
-    readonly started: boolean;
-    readonly check: { readonly check: string; readonly passed: boolean; readonly output: string } | null;
-    readonly refusals: readonly {
-      readonly kind: string;
-      readonly what: string;
-      readonly argument: number | null;
-      readonly call: string | null;
-      readonly errno: string | null;
-      readonly comm: string;
-      readonly pid: number;
-      readonly stack: readonly string[] | null;
-    }[];
-  }[];
-}
 
 const VERIFY = `mutation Verify($input: VerifyAdviceInput!) {
   verifyAdvice(input: $input) {
@@ -117,40 +95,36 @@ export async function verified(
     'query Tried($advice: JSON!, $rights: JSON!) { adviceWithRights(advice: $advice, rights: $rights) { files { name content } } }',
     { advice: sentOf(advice), rights: result.rights },
   );
-  return [...adviceWithRights.files, { name: 'verification.json', content: `${JSON.stringify(result, null, 2)}\n` }];
+  return [
+    ...adviceWithRights.files,
+    { name: 'verification.md', content: verificationMarkdown(container, result) },
+    { name: 'verification.json', content: `${JSON.stringify(result, null, 2)}\n` },
+  ];
 }
 
-/** The callers nearest to the call: an interpreter has a hundred. verification.json has all of them. */
+/** The callers nearest to the call: an interpreter has a hundred. verification.md has all of them. */
 const SHOWN_FRAMES = 20;
 
 function linesOfStack(stack: readonly string[]): readonly string[] {
   const left = stack.length - SHOWN_FRAMES;
   return [
     ...stack.slice(0, SHOWN_FRAMES).map((frame) => `    ${frame.startsWith('(cut') ? frame : `at ${frame}`}`),
-    ...(left > 0 ? [`    … ${left} more in verification.json`] : []),
+    ...(left > 0 ? [`    … ${left} more in verification.md`] : []),
   ];
 }
 
 function linesOf({ verified: holds, rounds, widened, outside, problems }: Verified): readonly string[] {
   const last = rounds.at(-1);
   return [
-    ...rounds.flatMap(({ started, check, refusals }, i) => [
-      `copy ${i + 1}: ${started ? 'started' : 'did not start'}${check ? `, ${check.check} ${check.passed ? 'passed' : 'failed'}` : ''}` +
-        `, ${counted(refusals.length, 'refusal')}`,
-      ...refusals.slice(0, 10).flatMap(({ kind, what, argument, call, errno, comm, pid, stack }) => {
-        const how = [call, errno].filter((part) => part !== null).join(' = ');
-        return [
-          `  ${kind.toLowerCase()} ${[what, argument ?? []].flat().join(' ')}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`,
-          ...linesOfStack(stack ?? []),
-        ];
-      }),
+    ...rounds.flatMap((round, i) => [
+      `copy ${i + 1}: ${roundLine(round)}`,
+      ...round.refusals
+        .slice(0, 10)
+        .flatMap((refusal) => [`  ${refusalLine(refusal)}`, ...linesOfStack(refusal.stack ?? [])]),
     ]),
     ...(holds || !last?.check?.output ? [] : [last.check.output.trimEnd()]),
     ...(widened.length > 0 ? [`added: ${widened.join(', ')}`] : []),
-    ...outside.map(
-      ({ kind, what, refused }) =>
-        `outside: ${kind.toLowerCase()} ${what} ${refused ? 'was refused' : 'was NOT refused'}`,
-    ),
+    ...outside.map((attempt) => `outside: ${attemptLine(attempt)}`),
     ...problems.map((problem) => `problem: ${problem}`),
     holds
       ? 'verified: a copy ran under these rights, its check passed, and what is outside was refused'

@@ -222,6 +222,7 @@ describe('advice for a container', () => {
     expect(stderr).toMatch(/^copy 1: .*refusal/m);
     expect(stderr).toMatch(/^outside: call \S+ was refused$/m);
     expect(stderr).toMatch(/^verified: /m);
+    expect(await readFile(join(made, 'verification.md'), 'utf8')).toMatch(/^- call \S+: \S+ \(\d+\)/m);
     const profile = JSON.parse(await readFile(join(made, 'seccomp.json'), 'utf8')) as SeccompProfile;
     const verification = JSON.parse(await readFile(join(made, 'verification.json'), 'utf8')) as { rights: Rights };
     expect(profile).toEqual(verification.rights.seccomp);

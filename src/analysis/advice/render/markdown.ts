@@ -1,4 +1,4 @@
-import { visible } from '../../../base/visible.js';
+import { markdownText } from '../../../base/markdown.js';
 import type { Advice, AdviceLine, Aspect } from '../../../event/advice.js';
 
 const titles: Readonly<Record<Aspect, string>> = {
@@ -20,18 +20,18 @@ export function adviceMarkdown(advice: Advice): string {
   const { subject, coverage, defaultProfile, lines, problems } = advice;
   const name = subject.container?.name ?? subject.container?.id.slice(0, 12) ?? subject.image ?? 'a container';
   return [
-    `# Least privilege for ${cell(name)}`,
+    `# Least privilege for ${markdownText(name)}`,
     '',
-    `- Image: ${cell(subject.image ?? 'not known')}`,
+    `- Image: ${markdownText(subject.image ?? 'not known')}`,
     ...(subject.containers > 1 ? [`- Seen in ${subject.containers} containers`] : []),
     `- Watched: ${(coverage.watchedNs / 1e9).toFixed(0)} s${coverage.from === null ? '' : `, from ${coverage.from} to ${coverage.to}`}`,
     `- Start seen: ${coverage.startSeen ? 'yes' : 'no'}`,
     `- System calls first seen in the last half of the time: ${coverage.newCalls} of ${coverage.calls}`,
     `- Of ${defaultProfile.allowed} calls that Docker's default profile allows, ${defaultProfile.remaining} are left` +
-      (defaultProfile.beyond.length ? `; beyond it: ${cell(defaultProfile.beyond.join(', '))}` : ''),
+      (defaultProfile.beyond.length ? `; beyond it: ${markdownText(defaultProfile.beyond.join(', '))}` : ''),
     coverage.complete ? '- Complete: nothing is missing that is known.' : '- Not complete:',
-    ...(coverage.complete ? [] : coverage.reasons.map((reason) => `  - ${cell(reason)}`)),
-    ...(problems.length ? ['', '## Problems', '', ...problems.map((problem) => `- ${cell(problem)}`)] : []),
+    ...(coverage.complete ? [] : coverage.reasons.map((reason) => `  - ${markdownText(reason)}`)),
+    ...(problems.length ? ['', '## Problems', '', ...problems.map((problem) => `- ${markdownText(problem)}`)] : []),
     ...(Object.keys(titles) as Aspect[]).flatMap((aspect) =>
       section(
         titles[aspect],
@@ -49,7 +49,7 @@ function section(title: string, lines: readonly AdviceLine[], list: readonly str
     const seen = evidence
       ? [evidence.programs.join(', '), evidence.first, evidence.last, String(evidence.count)]
       : ['', '', '', ''];
-    return `| ${[what, why, phase, ...seen].map(cell).join(' | ')} |`;
+    return `| ${[what, why, phase, ...seen].map(markdownText).join(' | ')} |`;
   });
   const table = rows.length
     ? [
@@ -58,10 +58,5 @@ function section(title: string, lines: readonly AdviceLine[], list: readonly str
         ...rows,
       ]
     : [];
-  return ['', `## ${title}`, '', ...table, ...list.map((one) => `- ${cell(one)}`)];
-}
-
-/** Text of a container is no Markdown. */
-function cell(text: string): string {
-  return visible(text).replace(/[\\|`*_<>[\]]/g, (character) => `\\${character}`);
+  return ['', `## ${title}`, '', ...table, ...list.map((one) => `- ${markdownText(one)}`)];
 }
