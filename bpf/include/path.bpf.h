@@ -248,19 +248,22 @@ static __always_inline struct eu_path eu_put_path(struct eu_area *area, __u32 *s
 
 #define AT_FDCWD -100 /* include/uapi/linux/fcntl.h */
 
-/*
- * Appends the path of the directory where `path`, which the current task passed with a descriptor, starts: what the descriptor stands
- * for, or the working directory. Null where `path` is absolute (unless that starts there too: `always`) or cannot be read.
- */
-static __always_inline eu_str eu_put_directory(struct eu_area *area, __u32 *size, __s32 descriptor, const char *path,
-					       bool always)
+/* Is a path that the current task passed relative? `text`: as it is in the record, or 0 where it is not; then user memory tells. */
+static __always_inline bool eu_is_relative(const struct eu_area *area, eu_str text, const char *path)
+{
+	char first;
+
+	if (text)
+		return !(text >> 16) || area->bytes[text & (EU_RECORD_MAX - 1)] != '/';
+	return !bpf_probe_read_user(&first, 1, path) && first != '/';
+}
+
+/* Appends the path of what a descriptor of the current task stands for, or of its working directory. */
+static __always_inline eu_str eu_put_directory(struct eu_area *area, __u32 *size, __s32 descriptor)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const void *directory;
-	char first;
 
-	if (!always && (bpf_probe_read_user(&first, 1, path) || first == '/'))
-		return 0;
 	if (descriptor == AT_FDCWD) {
 		struct fs_struct *fs = BPF_CORE_READ(task, fs);
 

@@ -87,12 +87,15 @@ struct task_struct___all {
 
 #define PFA_NO_NEW_PRIVS 1 /* include/linux/sched.h: bit 0 */
 
-#define privilege_read_caps(cred, set)                                                                 \
-	({                                                                                             \
-		__u64 eu_caps = 0;                                                                     \
-		bpf_probe_read_kernel(&eu_caps, sizeof(eu_caps),                                       \
-				      (void *)(cred) + bpf_core_field_offset(struct cred___all, set)); \
-		eu_caps;                                                                               \
+#define privilege_read_caps(cred, set)                                                                         \
+	({                                                                                                     \
+		__u64 eu_caps = 0;                                                                             \
+		if (eu_has_bpf_rdonly_cast && bpf_core_field_exists((cred)->set.val))                          \
+			eu_caps = eu_far(cred)->set.val;                                                       \
+		else                                                                                           \
+			bpf_probe_read_kernel(&eu_caps, sizeof(eu_caps),                                       \
+					      (void *)(cred) + bpf_core_field_offset(struct cred___all, set)); \
+		eu_caps;                                                                                       \
 	})
 
 /* Not static, so that the verifier checks it once a program. */
@@ -104,36 +107,37 @@ __attribute__((noinline)) int privilege_read_state(struct privilege_state *state
 
 	if (!state || !task)
 		return 0;
-	cred = (void *)BPF_CORE_READ(task, cred);
-	spaces = (void *)BPF_CORE_READ(task, nsproxy);
+	cred = (void *)EU_READ(task, cred);
+	spaces = (void *)EU_READ(task, nsproxy);
 	state->cap_effective_now = privilege_read_caps(cred, cap_effective);
 	state->cap_permitted_now = privilege_read_caps(cred, cap_permitted);
 	state->cap_inheritable_now = privilege_read_caps(cred, cap_inheritable);
 	state->cap_bounding_now = privilege_read_caps(cred, cap_bset);
 	state->cap_ambient_now = privilege_read_caps(cred, cap_ambient);
-	state->uid_now = BPF_CORE_READ(cred, uid.val);
-	state->euid_now = BPF_CORE_READ(cred, euid.val);
-	state->suid_now = BPF_CORE_READ(cred, suid.val);
-	state->fsuid_now = BPF_CORE_READ(cred, fsuid.val);
-	state->gid_now = BPF_CORE_READ(cred, gid.val);
-	state->egid_now = BPF_CORE_READ(cred, egid.val);
-	state->sgid_now = BPF_CORE_READ(cred, sgid.val);
-	state->fsgid_now = BPF_CORE_READ(cred, fsgid.val);
-	state->user_ns_now = BPF_CORE_READ(cred, user_ns, ns.inum);
-	state->user_ns_level_now = BPF_CORE_READ(cred, user_ns, level);
-	state->mount_ns_now = BPF_CORE_READ(spaces, mnt_ns, ns.inum);
-	state->pid_ns_now = BPF_CORE_READ(spaces, pid_ns_for_children, ns.inum);
-	state->net_ns_now = BPF_CORE_READ(spaces, net_ns, ns.inum);
-	state->uts_ns_now = BPF_CORE_READ(spaces, uts_ns, ns.inum);
-	state->ipc_ns_now = BPF_CORE_READ(spaces, ipc_ns, ns.inum);
-	state->cgroup_ns_now = BPF_CORE_READ(spaces, cgroup_ns, ns.inum);
-	state->time_ns_now =
-		bpf_core_type_exists(struct time_namespace) ? BPF_CORE_READ(spaces, time_ns_for_children, ns.inum) : 0;
-	state->securebits_now = BPF_CORE_READ(cred, securebits);
+	state->uid_now = EU_READ(cred, uid.val);
+	state->euid_now = EU_READ(cred, euid.val);
+	state->suid_now = EU_READ(cred, suid.val);
+	state->fsuid_now = EU_READ(cred, fsuid.val);
+	state->gid_now = EU_READ(cred, gid.val);
+	state->egid_now = EU_READ(cred, egid.val);
+	state->sgid_now = EU_READ(cred, sgid.val);
+	state->fsgid_now = EU_READ(cred, fsgid.val);
+	state->user_ns_now = EU_READ_THROUGH(cred, user_ns, ns.inum);
+	state->user_ns_level_now = EU_READ_THROUGH(cred, user_ns, level);
+	state->mount_ns_now = EU_READ_THROUGH(spaces, mnt_ns, ns.inum);
+	state->pid_ns_now = EU_READ_THROUGH(spaces, pid_ns_for_children, ns.inum);
+	state->net_ns_now = EU_READ_THROUGH(spaces, net_ns, ns.inum);
+	state->uts_ns_now = EU_READ_THROUGH(spaces, uts_ns, ns.inum);
+	state->ipc_ns_now = EU_READ_THROUGH(spaces, ipc_ns, ns.inum);
+	state->cgroup_ns_now = EU_READ_THROUGH(spaces, cgroup_ns, ns.inum);
+	state->time_ns_now = bpf_core_type_exists(struct time_namespace)
+				     ? EU_READ_THROUGH(spaces, time_ns_for_children, ns.inum)
+				     : 0;
+	state->securebits_now = EU_READ(cred, securebits);
 	state->seccomp_mode_now = bpf_core_field_exists(struct task_struct___all, seccomp)
-					  ? BPF_CORE_READ((struct task_struct___all *)task, seccomp.mode)
+					  ? EU_READ((struct task_struct___all *)task, seccomp.mode)
 					  : 0;
-	state->no_new_privs_now = BPF_CORE_READ((struct task_struct___all *)task, atomic_flags) & PFA_NO_NEW_PRIVS;
+	state->no_new_privs_now = EU_READ((struct task_struct___all *)task, atomic_flags) & PFA_NO_NEW_PRIVS;
 	return 0;
 }
 

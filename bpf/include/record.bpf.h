@@ -108,6 +108,9 @@ const volatile bool eu_has_bpf_rdonly_cast = false;
 
 /* BPF_CORE_READ of one member, where possible by a load, which costs a tenth of a helper's call. */
 #define EU_READ(pointer, member) (eu_has_bpf_rdonly_cast ? eu_far(pointer)->member : BPF_CORE_READ(pointer, member))
+/* The same of a member of what a member points to. */
+#define EU_READ_THROUGH(pointer, first, member) \
+	(eu_has_bpf_rdonly_cast ? eu_far(pointer)->first->member : BPF_CORE_READ(pointer, first, member))
 
 /* ---- The header ---- */
 

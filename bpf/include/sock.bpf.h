@@ -91,15 +91,15 @@ static __always_inline struct sock *eu_sock(struct file *file)
 
 	if (!file)
 		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	if (!socket || BPF_CORE_READ(socket, file) != file)
-		return NULL; /* another kind of file */
-	return BPF_CORE_READ(socket, sk);
+	socket = EU_READ(file, private_data);
+	if (!socket || EU_READ(socket, file) != file)
+		return NULL;              /* another kind of file */
+	return BPF_CORE_READ(socket, sk); /* a number to the verifier, as functions take it */
 }
 
 static __always_inline __u16 eu_sock_family(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_family);
+	return EU_READ(sk, __sk_common.skc_family);
 }
 
 static __always_inline bool eu_sock_is_inet(struct sock *sk)
@@ -112,7 +112,7 @@ static __always_inline bool eu_sock_is_inet(struct sock *sk)
 /* Not skc_num: a socket that closes has given its port back before tracepoints run. */
 static __always_inline __u16 eu_sock_local_port(struct sock *sk)
 {
-	return bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	return bpf_ntohs(EU_READ((struct inet_sock *)sk, inet_sport));
 }
 
 static __always_inline void eu_sock_local_ip(struct sock *sk, __u16 family, eu_ip *ip)
@@ -120,7 +120,7 @@ static __always_inline void eu_sock_local_ip(struct sock *sk, __u16 family, eu_i
 	if (family == AF_INET6)
 		bpf_core_read(ip, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 	else
-		eu_map_ipv4(ip, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		eu_map_ipv4(ip, EU_READ(sk, __sk_common.skc_rcv_saddr));
 }
 
 static __always_inline void eu_sock_remote_ip(struct sock *sk, __u16 family, eu_ip *ip)
@@ -128,7 +128,7 @@ static __always_inline void eu_sock_remote_ip(struct sock *sk, __u16 family, eu_
 	if (family == AF_INET6)
 		bpf_core_read(ip, 16, &sk->__sk_common.skc_v6_daddr);
 	else
-		eu_map_ipv4(ip, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+		eu_map_ipv4(ip, EU_READ(sk, __sk_common.skc_daddr));
 }
 
 #endif

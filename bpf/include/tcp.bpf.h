@@ -14,9 +14,9 @@ static __always_inline struct sock *eu_tcp_socket(struct file *file)
 {
 	struct sock *sk = eu_sock(file);
 
-	if (sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+	if (sk && EU_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && eu_sock_is_inet(sk) ? sk : NULL;
+	return sk && EU_READ(sk, sk_protocol) == IPPROTO_TCP && eu_sock_is_inet(sk) ? sk : NULL;
 }
 
 /* The same of a descriptor of the current task. */
@@ -49,9 +49,9 @@ struct eu_tcp_bytes {
  */
 static __always_inline __u64 eu_tcp_sent(struct tcp_sock *tp, const struct eu_tcp_end *end)
 {
-	__u32 next = BPF_CORE_READ(tp, snd_nxt);
-	__u64 most = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una)), least, segments;
-	bool fin_out = next == BPF_CORE_READ(tp, write_seq);
+	__u32 next = EU_READ(tp, snd_nxt);
+	__u64 most = EU_READ(tp, bytes_acked) + (__u32)(next - EU_READ(tp, snd_una)), least, segments;
+	bool fin_out = next == EU_READ(tp, write_seq);
 	bool late = end->last_state == EU_SOCKET_STATE_CLOSE;
 	bool fin = end->last_state == EU_SOCKET_STATE_FIN_WAIT1 || end->last_state == EU_SOCKET_STATE_FIN_WAIT2 ||
 		   end->last_state == EU_SOCKET_STATE_CLOSING || end->last_state == EU_SOCKET_STATE_LAST_ACK;
@@ -67,15 +67,15 @@ static __always_inline __u64 eu_tcp_sent(struct tcp_sock *tp, const struct eu_tc
 		least--;
 	if (least == most)
 		return most;
-	segments = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	segments = EU_READ(tp, bytes_sent) - EU_READ(tp, bytes_retrans);
 	return segments >= least && segments <= most ? segments : EU_UNKNOWN_BYTES;
 }
 
 /* Payload that was received; tp->bytes_received counts the peer's FIN, after which the socket is SOCK_DONE. */
 static __always_inline __u64 eu_tcp_received(struct sock *sk)
 {
-	__u64 received = BPF_CORE_READ((struct tcp_sock *)sk, bytes_received);
-	bool fin = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
+	__u64 received = EU_READ((struct tcp_sock *)sk, bytes_received);
+	bool fin = EU_READ(sk, __sk_common.skc_flags) & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
 
 	return received - (received && fin);
 }
@@ -95,7 +95,7 @@ static __always_inline struct eu_tcp_bytes eu_tcp_bytes(struct sock *sk, const s
 		return bytes;
 	}
 	/* A disconnect (a reset by close(2)) has set the counters to 0, when a late report comes. */
-	if (end->last_state == EU_SOCKET_STATE_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport))
+	if (end->last_state == EU_SOCKET_STATE_CLOSE && !EU_READ(sk, __sk_common.skc_dport))
 		return bytes;
 	bytes.sent = eu_tcp_sent((struct tcp_sock *)sk, end);
 	bytes.received = eu_tcp_received(sk);

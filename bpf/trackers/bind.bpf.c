@@ -67,9 +67,9 @@ static __always_inline struct sock *inet_socket(struct file *file)
 /* What the socket's queue of connections holds; of MPTCP its first subflow has it. */
 static __always_inline __u32 backlog_of(struct sock *sk)
 {
-	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+	if (EU_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return BPF_CORE_READ(sk, sk_max_ack_backlog);
+	return EU_READ(sk, sk_max_ack_backlog);
 }
 
 /* Not static: verified once a program. */
@@ -88,7 +88,7 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 	if (failed_only && ret >= 0)
 		return 0;
 	family = eu_sock_family(sk);
-	type = BPF_CORE_READ(sk, sk_type);
+	type = EU_READ(sk, sk_type);
 	if (args->operation == BIND_OPERATION_BIND && args->address.family && args->address.family != EU_NO_FAMILY)
 		requested = bpf_ntohs(args->address.port);
 	if (args->operation == BIND_OPERATION_BIND && (ret < 0 || at_submit)) {
@@ -116,13 +116,13 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 	event->bind_operation = args->operation;
 	event->address_known = known;
 	event->family = family;
-	event->protocol = BPF_CORE_READ(sk, sk_protocol);
+	event->protocol = EU_READ(sk, sk_protocol);
 	event->socket_type = type;
 	event->port = port;
 	event->requested_port = requested;
 	event->requested_backlog = args->operation == BIND_OPERATION_LISTEN ? args->backlog : 0;
 	event->backlog = args->operation == BIND_OPERATION_LISTEN && ret >= 0 && !at_submit ? backlog_of(sk) : ~0U;
-	event->net_ns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	event->net_ns = EU_READ_THROUGH(sk, __sk_common.skc_net.net, ns.inum);
 	event->address = address;
 	eu_submit(event);
 	return 0;

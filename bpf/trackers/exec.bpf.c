@@ -233,9 +233,9 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 	if (eu_where && (!eu_passes_text(filename, area, event->filename) || !eu_passes_text(executable, area, 0)))
 		return 0;
 	put_common(area, &size, task);
-	if (eu_captures(EXEC_CAPTURE_DIRECTORY))
-		event->directory = eu_put_directory(
-			area, &size, call.nr == EU_NR_execve ? AT_FDCWD : (__s32)call.args[0], filename, false);
+	if (eu_captures(EXEC_CAPTURE_DIRECTORY) && eu_is_relative(area, event->filename, filename))
+		event->directory =
+			eu_put_directory(area, &size, call.nr == EU_NR_execve ? AT_FDCWD : (__s32)call.args[0]);
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
 		struct args_walk walk = {
 			.area = area,

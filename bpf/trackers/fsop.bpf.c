@@ -135,10 +135,12 @@ int BPF_PROG(fsop_exit, struct pt_regs *regs, long ret)
 		event->new_path = eu_put_user_str(area, &size, args.new_path, EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(new_path, area, event->new_path))
 		return 0;
-	if (eu_captures(FSOP_CAPTURE_DIRECTORY) && args.path && args.operation != FSOP_OPERATION_SYMLINK)
-		event->directory = eu_put_directory(area, &size, args.directory, args.path, false);
-	if (eu_captures(FSOP_CAPTURE_NEW_DIRECTORY) && args.new_path)
-		event->new_directory = eu_put_directory(area, &size, args.new_directory, args.new_path, false);
+	if (eu_captures(FSOP_CAPTURE_DIRECTORY) && args.path && args.operation != FSOP_OPERATION_SYMLINK &&
+	    eu_is_relative(area, event->path, args.path))
+		event->directory = eu_put_directory(area, &size, args.directory);
+	if (eu_captures(FSOP_CAPTURE_NEW_DIRECTORY) && args.new_path &&
+	    eu_is_relative(area, event->new_path, args.new_path))
+		event->new_directory = eu_put_directory(area, &size, args.new_directory);
 	if (!args.path)
 		put_descriptor(area, &size, eu_file(bpf_get_current_task_btf(), args.descriptor));
 	if (eu_captures(FSOP_CAPTURE_ATTRIBUTE) && args.attribute)
@@ -161,7 +163,7 @@ EU_SCRATCH(uring);
 
 static __always_inline eu_str put_base(struct eu_area *area, __u32 *size, __s32 descriptor, const char *text)
 {
-	return text[0] == '/' ? 0 : eu_put_directory(area, size, descriptor, NULL, true);
+	return text[0] == '/' ? 0 : eu_put_directory(area, size, descriptor);
 }
 
 /*

@@ -231,7 +231,8 @@ static __always_inline __s32 descriptor_of(const struct eu_area *area, eu_str te
 	__u32 length = text >> 16, at;
 	__s32 descriptor = 0;
 
-	if (!text || length >= sizeof(head))
+	/* Most end here, by a load: the rest takes three helpers. */
+	if (!text || length >= sizeof(head) || area->bytes[(text & (EU_RECORD_MAX - 1)) + 1] != 'p')
 		return -1;
 	bpf_probe_read_kernel(head, length & (sizeof(head) - 1), area->bytes + (text & (EU_RECORD_MAX - 1)));
 	if (!bpf_strncmp(head, sizeof(self) - 1, self))
@@ -291,10 +292,10 @@ int BPF_PROG(mount_exit, struct pt_regs *regs, long ret)
 	if (eu_where && (!eu_passes_text(source, area, event->source) || !eu_passes_text(target, area, event->target) ||
 			 !eu_passes_text(fs_type, area, event->fs_type)))
 		return 0;
-	if (args.source && args.operation != MOUNT_OPERATION_MOUNT)
-		event->source_directory = eu_put_directory(area, &size, args.source_descriptor, args.source, false);
-	if (args.target)
-		event->target_directory = eu_put_directory(area, &size, args.target_descriptor, args.target, false);
+	if (args.source && args.operation != MOUNT_OPERATION_MOUNT && eu_is_relative(area, event->source, args.source))
+		event->source_directory = eu_put_directory(area, &size, args.source_descriptor);
+	if (args.target && eu_is_relative(area, event->target, args.target))
+		event->target_directory = eu_put_directory(area, &size, args.target_descriptor);
 	if (args.old_root)
 		event->old_root = eu_put_user_str(area, &size, args.old_root, EU_PATH_MAX);
 	descriptor = args.target ? descriptor_of(area, event->target) : args.target_descriptor;

@@ -125,9 +125,9 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 	}
 	if (eu_where && !eu_passes_text(resolved, area, event->resolved))
 		return 0;
-	if (ret < 0 && eu_captures(OPEN_CAPTURE_DIRECTORY))
-		event->directory =
-			eu_put_directory(area, &size, args.directory, args.path, args.resolve & RESOLVE_IN_ROOT);
+	if (ret < 0 && eu_captures(OPEN_CAPTURE_DIRECTORY) &&
+	    (args.resolve & RESOLVE_IN_ROOT || eu_is_relative(area, event->path, args.path)))
+		event->directory = eu_put_directory(area, &size, args.directory);
 	if (eu_captures(OPEN_CAPTURE_STACK) && eu_is_refusal(ret))
 		event->stack = eu_put_stack(area, &size, regs);
 	eu_output(area, size);
@@ -191,7 +191,7 @@ __attribute__((noinline)) int report_request(const struct open_request *request,
 		return 0;
 	relative = request->args.path && (request->text[0] != '/' || request->args.resolve & RESOLVE_IN_ROOT);
 	if (at_home && ret < 0 && ret != EU_URING_UNTOLD && relative && eu_captures(OPEN_CAPTURE_DIRECTORY))
-		event->directory = eu_put_directory(area, &size, request->args.directory, NULL, true);
+		event->directory = eu_put_directory(area, &size, request->args.directory);
 	eu_output(area, size);
 	return 0;
 }

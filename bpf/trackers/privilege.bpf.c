@@ -411,8 +411,9 @@ int BPF_PROG(privilege_exit, struct pt_regs *regs, long ret)
 	if (eu_where &&
 	    (!eu_passes_text(path, area, event->path) || !eu_passes_text(object_name, area, event->object_name)))
 		return 0;
-	if (call == PRIVILEGE_CALL_CHROOT || call == PRIVILEGE_CALL_PIVOT_ROOT)
-		event->directory = eu_put_directory(area, &size, AT_FDCWD, (void *)args[0], false);
+	if ((call == PRIVILEGE_CALL_CHROOT || call == PRIVILEGE_CALL_PIVOT_ROOT) &&
+	    eu_is_relative(area, event->path, (void *)args[0]))
+		event->directory = eu_put_directory(area, &size, AT_FDCWD);
 	path = file_of(call, args, ret);
 	if (path) {
 		struct eu_path resolved = eu_put_path(area, &size, path, true);

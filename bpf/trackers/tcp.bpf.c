@@ -117,7 +117,7 @@ static __always_inline void read_ends(struct ends *ends, const struct report *r,
 	ends->local_port = eu_sock_local_port(sk);
 	eu_sock_local_ip(sk, family, &ends->local_address);
 	eu_sock_remote_ip(sk, family, &ends->remote_address);
-	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	ends->remote_port = bpf_ntohs(EU_READ(sk, __sk_common.skc_dport));
 	if (!ends->remote_port)
 		ends->remote_port = bpf_ntohs(r->connection.port);
 	if (!eu_is_unspecified(&ends->local_address))
@@ -370,8 +370,7 @@ static __always_inline void accepted(struct sock *sk)
 	else
 		bpf_map_update_elem(&tcp_sockets, &key, &r.connection, BPF_ANY);
 	/* The peer may have reset it before: then nobody has reported the close. */
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) == EU_SOCKET_STATE_CLOSE &&
-	    !bpf_map_delete_elem(&tcp_sockets, &key)) {
+	if (EU_READ(sk, __sk_common.skc_state) == EU_SOCKET_STATE_CLOSE && !bpf_map_delete_elem(&tcp_sockets, &key)) {
 		r.operation = TCP_OPERATION_CLOSE;
 		r.duration_ns = since(&r.connection, bpf_ktime_get_boot_ns());
 		r.last_state = EU_SOCKET_STATE_CLOSE;
@@ -453,7 +452,7 @@ static __always_inline void uring_accepted(struct file *file)
 
 	if (!sk)
 		return;
-	if ((!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != EU_SOCKET_STATE_LISTEN)
+	if ((!c || c->phase == QUEUED) && EU_READ(sk, __sk_common.skc_state) != EU_SOCKET_STATE_LISTEN)
 		accepted(sk);
 }
 

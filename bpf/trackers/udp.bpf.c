@@ -79,7 +79,7 @@ static __always_inline void report(struct sock *sk, long ret, enum udp_operation
 	event->remote_address = remote;
 	event->payload_bytes = ret < 0 ? 0 : ret;
 	event->errno = ret < 0 ? ret : 0;
-	event->net_ns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	event->net_ns = EU_READ_THROUGH(sk, __sk_common.skc_net.net, ns.inum);
 	event->local_port = local_port;
 	event->remote_port = remote_port;
 	event->ip_version = version;

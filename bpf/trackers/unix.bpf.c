@@ -111,7 +111,7 @@ __attribute__((noinline)) int report(const struct unix_call *call, __u64 socket)
 	    (!eu_passes_text(path, area, event->path) || !eu_passes_text(requested_path, area, event->requested_path)))
 		return 0;
 	event->errno = call->ret < 0 ? call->ret : 0;
-	event->socket_type = BPF_CORE_READ(sk, sk_type);
+	event->socket_type = EU_READ(sk, sk_type);
 	event->unix_operation = call->operation;
 	event->abstract = abstract;
 	eu_output(area, size);
