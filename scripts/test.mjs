@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { lint } from './lint.mjs';
 import { setUpOrExit } from './setup.mjs';
@@ -58,11 +58,12 @@ process.stdout.write(`\n${passed} passed, ${failures} failed, ${skipped.length} 
 function vitest(projects, resultFile, options = []) {
   const wanted = projects.filter((name) => isAsked(name, asked.project ?? []));
   if (wanted.length === 0 || interrupted) return 0;
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultFile}`];
+  const reporters = ['--reporter=default', `--reporter=${join(root, 'scripts/results.mjs')}`];
   const all = ['run', '--passWithNoTests', ...reporters, ...options, ...wanted.map((name) => `--project=${name}`)];
   const child = spawn(process.execPath, [join(root, 'node_modules/.bin/vitest'), ...all, ...withoutProjects()], {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, EUNOMIA_TEST_RESULTS: resultFile },
     detached: true, // in a process group of its own
   });
   // The signal goes to vitest, to the processes in which it runs test files, and to what these started: the end of one ends no other.
@@ -100,22 +101,12 @@ function withoutProjects() {
   return args.filter((_, i) => !left.has(i));
 }
 
-/** A file that could not even be collected counts as one failed test. */
+/** Of all parts that ran to their end. */
 function count() {
-  const counted = { passed: 0, failed: [], skipped: [] };
-  const results = resultFiles
-    .filter((file) => existsSync(file))
-    .flatMap((file) => JSON.parse(readFileSync(file, 'utf8')).testResults);
-  for (const { name, status, message, assertionResults } of results) {
-    const file = relative(root, name);
-    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed'))
-      counted.failed.push({ file, name: 'the file itself', message });
-    for (const test of assertionResults) {
-      if (test.status === 'passed') counted.passed++;
-      else if (test.status === 'failed')
-        counted.failed.push({ file, name: test.fullName, message: test.failureMessages.join('\n') });
-      else counted.skipped.push({ file, name: test.fullName });
-    }
-  }
-  return counted;
+  const parts = resultFiles.filter((file) => existsSync(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')));
+  return {
+    passed: parts.reduce((sum, { passed }) => sum + passed, 0),
+    failed: parts.flatMap(({ failed }) => failed),
+    skipped: parts.flatMap(({ skipped }) => skipped),
+  };
 }
