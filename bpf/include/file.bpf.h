@@ -14,8 +14,10 @@ static __always_inline struct file *eu_file(struct task_struct *task, __u32 fd)
 
 	if (fd >= EU_READ(table, max_fds))
 		return NULL;
-	slot = EU_READ(table, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
+	slot = EU_READ(table, fd) + fd;
+	if (eu_has_bpf_rdonly_cast) /* a number by a load: a struct of the kernel's that begins with one, whatever it stands for */
+		return (void *)eu_far((struct rb_node *)slot)->__rb_parent_color;
+	bpf_probe_read_kernel(&file, sizeof(file), slot);
 	return file;
 }
 

@@ -181,6 +181,10 @@ struct fdtable {
 	struct file **fd;
 };
 
+struct rb_node {
+	unsigned long __rb_parent_color;
+};
+
 struct files_struct {
 	struct fdtable *fdt;
 };

@@ -95,10 +95,17 @@ static __always_inline struct opencount_key key_of(struct task_struct *task, str
 	return key;
 }
 
+/* Two calls: the kernel makes one with a constant map a direct call of the map's own function. clang else makes one of them. */
 static __always_inline struct opencount_total *total_of(const struct opencount_key *key)
 {
-	return eu_control.aggregate_side ? bpf_map_lookup_elem(&eu_aggregates_1, key)
-					 : bpf_map_lookup_elem(&eu_aggregates_0, key);
+	struct opencount_total *total;
+
+	if (eu_control.aggregate_side) {
+		total = bpf_map_lookup_elem(&eu_aggregates_1, key);
+		barrier_var(total);
+		return total;
+	}
+	return bpf_map_lookup_elem(&eu_aggregates_0, key);
 }
 
 /* Makes `area` the total of a key; false where there is no room. */
@@ -134,8 +141,11 @@ int BPF_PROG(opencount_exit, struct pt_regs *regs, long ret)
 		key = key_of(task, file, args.flags);
 		total = total_of(&key);
 		if (total) {
+			__u64 now = eu_tick_boot_ns();
+
 			total->event.count++;
-			total->event.last = bpf_ktime_get_boot_ns();
+			if (now > total->event.last)
+				total->event.last = now;
 			return 0;
 		}
 	}
