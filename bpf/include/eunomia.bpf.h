@@ -19,9 +19,9 @@ const volatile bool eu_by_comm = false;
 
 #define EU_MAX_CPUS 512
 struct eu_counter {
-	__u64 produced;  /* events that passed the filter */
-	__u64 lost;      /* of these, the ring had no room for */
-	__u64 tick;      /* eu_tick_boot_ns */
+	__u64 produced; /* events that passed the filter */
+	__u64 lost;     /* of these, the ring had no room for */
+	__u64 tick;     /* eu_tick_boot_ns */
 	__u64 tick_ns;
 	__u64 unused[4]; /* to a cache line, so that CPUs do not share one */
 };

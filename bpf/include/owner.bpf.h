@@ -2,16 +2,18 @@
 /*
  * Whose a socket is, and whose a network namespace is, for hooks that run in a softirq or a timer, where the current task is a stranger.
  *
- * A TCP socket is the process's that connected it, or that receives from it first; until then, of one that was accepted, the process's that
- * listens. It is kept in storage of the socket, which the kernel copies to the sockets that a listening one accepts. To watch accept(2)
- * instead would cost each system call on the machine. Sockets that are there already are found by an iterator over all files.
+ * A TCP socket is the process's that connected it; one that was accepted is the process's that received from it last, until then the
+ * process's that listens. It is kept in storage of the socket, which the kernel copies to the sockets that a listening one accepts. To
+ * watch accept(2) instead would cost each system call on the machine. Sockets that are there already are found by an iterator over all
+ * files.
  *
  * Where no process is known, pid is 0, and the container follows from the socket's cgroup, or from the network namespace: the cgroup of a
  * process that was seen in it.
  *
  * Most sockets of a machine are of processes that the session does not want. Of these nothing is filled in, and where nobody would want
  * the socket for its container either, nothing is kept, but by a tracker that defines EU_SIDES_OF_ALL: it tells of wanted processes that
- * use a connection of another's, and asks which end that is.
+ * use a connection of another's, and asks which end that is. So a listening socket has nothing that the kernel would copy, which takes it
+ * longer than all programs of a connection: that a socket was accepted is told by its backlog (eu_has_backlog).
  */
 #ifndef EUNOMIA_OWNER_BPF_H
 #define EUNOMIA_OWNER_BPF_H
@@ -35,6 +37,9 @@ struct sock_cgroup_data {
 struct sock___cgroup {
 	struct sock_cgroup_data sk_cgrp_data;
 };
+struct sock___backlog {
+	u32 sk_max_ack_backlog;
+};
 #pragma clang attribute pop
 
 #define EU_ROOT_CGROUP 1
@@ -51,7 +56,7 @@ enum eu_side {
 struct eu_owner {
 	struct eu_header header; /* of one that is not wanted, the pid alone */
 	bool wanted;             /* the filter's verdict, while the process was there */
-	bool inherited;          /* from the listening socket: whose it is, is known when a process receives from it */
+	bool inherited; /* from the listening socket, or one of several: whose it is, is known when a process receives from it */
 	enum eu_side side;
 	__u8 reserved[5];
 };
@@ -61,6 +66,17 @@ struct {
 	__type(key, int);
 	__type(value, struct eu_owner);
 } eu_owners SEC(".maps");
+
+/*
+ * Listening sockets of processes that are not wanted, of which nothing is in eu_owners. Nothing is copied to what they accept: the iterator
+ * alone asks, who would take a process that listens by the same socket for the one that began to.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, bool);
+} eu_strangers SEC(".maps");
 
 /* A process of a network namespace, by the cookie of that, which no later one has. */
 struct eu_inhabitant {
@@ -174,6 +190,27 @@ static __always_inline void eu_fill_owned(struct eu_owner *owner, struct task_st
 	owner->wanted = wanted;
 }
 
+/*
+ * Does it listen, or was it accepted? A socket has listen(2)'s backlog of the one that accepted it (sk_clone(), net/core/sock.c), and one
+ * that was never either has none. Where that does not hold, there is an owner (eu_own, eu_own_child).
+ */
+static __always_inline bool eu_has_backlog(struct sock *sk)
+{
+	return BPF_CORE_READ((struct sock___backlog *)sk, sk_max_ack_backlog);
+}
+
+/* Is a process that is not wanted as good as none? `listens`: the socket listens. */
+static __always_inline bool eu_leave(struct sock *sk, enum eu_side side, bool listens)
+{
+#ifdef EU_SIDES_OF_ALL
+	return false;
+#else
+	if (side == EU_SIDE_UNKNOWN || eu_has_backlog(sk) != (side == EU_SIDE_ACCEPTED) || !eu_unknown_is_unwanted(sk))
+		return false;
+	return !listens || bpf_sk_storage_get(&eu_strangers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+#endif
+}
+
 static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -183,12 +220,10 @@ static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inhe
 	if (task->flags & PF_KTHREAD)
 		return;
 	wanted = eu_uring_wanted(task);
-#ifndef EU_SIDES_OF_ALL
-	if (!wanted && side == EU_SIDE_CONNECTED && eu_unknown_is_unwanted(sk)) {
+	if (!wanted && eu_leave(sk, side, inherited)) {
 		bpf_sk_storage_delete(&eu_owners, sk);
 		return;
 	}
-#endif
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return;
@@ -197,7 +232,23 @@ static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inhe
 	owner->side = side;
 }
 
-/* Both in the context of the process that calls connect(2) or listen(2). */
+/* Of a connection that comes to be, in softirq: of one whose listening socket has no owner, and which the backlog would not tell. */
+static __always_inline void eu_own_child(struct sock *sk)
+{
+	struct eu_owner *owner;
+
+	if (eu_has_backlog(sk) || !eu_unknown_is_unwanted(sk))
+		return;
+	if (bpf_sk_storage_get(&eu_owners, sk, NULL, 0))
+		return;
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner)
+		return;
+	owner->inherited = true;
+	owner->side = EU_SIDE_ACCEPTED;
+}
+
+/* The first two are in the context of the process that calls connect(2) or listen(2). */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(owner_state, struct sock *sk, int last_state, int state)
 {
@@ -207,7 +258,20 @@ int BPF_PROG(owner_state, struct sock *sk, int last_state, int state)
 		eu_own(sk, EU_SIDE_CONNECTED, false);
 	else if (state == EU_SOCKET_STATE_LISTEN)
 		eu_own(sk, EU_SIDE_ACCEPTED, true);
+	else if (last_state == EU_SOCKET_STATE_LISTEN && state == EU_SOCKET_STATE_SYN_RECV)
+		eu_own_child(sk);
 	return 0;
+}
+
+/* Does nothing that a filter asks for differ from what was seen of the owner? */
+static __always_inline bool eu_is_owner(const struct eu_owner *owner, struct task_struct *task)
+{
+	const struct eu_header *h = &owner->header;
+	struct task_struct *far = eu_far(task);
+
+	return owner->wanted && h->pid == task->tgid && h->tid == task->pid && h->uid == far->cred->uid.val &&
+	       h->gid == far->cred->gid.val && h->cgroup_id == far->cgroups->dfl_cgrp->kn->id &&
+	       ((__u64 *)h->comm)[0] == ((__u64 *)task->comm)[0] && ((__u64 *)h->comm)[1] == ((__u64 *)task->comm)[1];
 }
 
 SEC("tp_btf/tcp_rcv_space_adjust")
@@ -215,7 +279,10 @@ int BPF_PROG(owner_receive, struct sock *sk)
 {
 	struct eu_owner *owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
 
-	if (owner && owner->inherited)
+	if (!owner && eu_has_backlog(sk))
+		eu_own(sk, EU_SIDE_ACCEPTED, false);
+	else if (owner && (owner->inherited ||
+			   (owner->side == EU_SIDE_ACCEPTED && !eu_is_owner(owner, bpf_get_current_task_btf()))))
 		eu_own(sk, owner->side, false);
 	return 0;
 }
@@ -229,6 +296,7 @@ int owner_files(struct bpf_iter__task_file *ctx)
 	struct eu_owner *owner;
 	struct socket *socket;
 	struct eu_header h;
+	bool listens, wanted;
 	struct sock *sk;
 
 	if (!task || !file || task->flags & PF_KTHREAD)
@@ -247,12 +315,17 @@ int owner_files(struct bpf_iter__task_file *ctx)
 			owner->inherited = true;
 		return 0;
 	}
+	listens = sk->__sk_common.skc_state == EU_SOCKET_STATE_LISTEN;
+	wanted = eu_header_wanted(&h);
+	if (listens &&
+	    (bpf_sk_storage_get(&eu_strangers, sk, NULL, 0) || (!wanted && eu_leave(sk, EU_SIDE_ACCEPTED, true))))
+		return 0;
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return 0;
 	owner->header = h;
-	owner->wanted = eu_header_wanted(&h);
-	if (sk->__sk_common.skc_state == EU_SOCKET_STATE_LISTEN) {
+	owner->wanted = wanted;
+	if (listens) {
 		owner->inherited = true;
 		owner->side = EU_SIDE_ACCEPTED;
 	}

@@ -56,10 +56,25 @@ static int passed(int by)
 }
 static void say(int fd) { must(write(fd, "x", 1) == 1, "say"); }
 static void hear(int fd) { char byte; must(read(fd, &byte, 1) == 1, "hear"); }
+static int connected_to(struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	must(!connect(fd, (void *)to, sizeof(*to)), "connect");
+	return fd;
+}
+/* A listening socket of its own, while the sessions run; the backlog is what it says last. */
+static int listening(struct sockaddr_in *to, int backlog)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t size = sizeof(*to);
+	to->sin_port = 0;
+	must(!bind(fd, (void *)to, size) && !listen(fd, 5) && !listen(fd, backlog) && !getsockname(fd, (void *)to, &size), "listen");
+	return fd;
+}
 /* The end of the one who is watched. */
+static const struct linger linger = { 1, 0 };
 static void speak(int fd, int resets)
 {
-	struct linger linger = { 1, 0 };
 	char bytes[100] = {};
 	must(send(fd, bytes, 10, 0) == 10, "send");
 	must(recv(fd, bytes, 100, MSG_WAITALL) == 100, "recv");
@@ -89,10 +104,14 @@ int main(int argc, char **argv)
 	if (!child) {
 		close(pair[0]);
 		hear(pair[1]);
-		if (is(how, "accepts")) {
+		if (is(how, "accepts") || is(how, "queued")) {
 			watched();
 			say(pair[1]);
+			if (is(how, "queued")) close(accept(listener, NULL, NULL));
 			fd = accept(listener, NULL, NULL);
+		} else if (is(how, "late") || is(how, "short")) {
+			watched();
+			fd = accept(passed(pair[1]), NULL, NULL);
 		} else if (is(how, "becomes")) {
 			fd = socket(AF_INET, SOCK_STREAM, 0);
 			must(!connect(fd, (void *)&to, size), "connect");
@@ -120,14 +139,32 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	hear(0);
 	say(pair[0]);
-	if (is(how, "accepts")) {
+	if (is(how, "accepts") || is(how, "queued")) {
 		hear(pair[0]);
-		fd = socket(AF_INET, SOCK_STREAM, 0);
-		must(!connect(fd, (void *)&to, size), "connect");
-	} else if (is(how, "passed") || is(how, "accepted")) {
-		int client = socket(AF_INET, SOCK_STREAM, 0), server;
-		must(!connect(client, (void *)&to, size), "connect");
-		server = accept(listener, NULL, NULL);
+		if (is(how, "queued")) { /* it is reset before it is accepted */
+			fd = connected_to(&to);
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+			close(fd);
+		}
+		fd = connected_to(&to);
+	} else if (is(how, "late") || is(how, "short")) {
+		int own = listening(&to, is(how, "short") ? 0 : 5);
+		fd = connected_to(&to);
+		pass(pair[0], own);
+	} else if (is(how, "reused")) { /* what was accepted connects */
+		int client = connected_to(&to), server = accept(listener, NULL, NULL), own = listening(&to, 5);
+		must(!connect(server, (void *)&(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)), "disconnect");
+		close(client);
+		must(!connect(server, (void *)&to, size), "connect again");
+		fd = accept(own, NULL, NULL);
+		pass(pair[0], server);
+		close(server);
+	} else if (is(how, "passed") || is(how, "accepted") || is(how, "read")) {
+		int client = connected_to(&to), server = accept(listener, NULL, NULL);
+		if (is(how, "read")) { /* by who accepted it */
+			say(client);
+			hear(server);
+		}
 		fd = is(how, "passed") ? server : client;
 		pass(pair[0], is(how, "passed") ? client : server);
 		close(is(how, "passed") ? client : server);
@@ -203,10 +240,9 @@ const whose = {
 } as const;
 
 it.each(
-  ['accepts', 'accepted', 'connects', 'becomes', 'made', 'passed'].flatMap((how) => [
-    [how, 'closed'] as const,
-    [how, 'reset'] as const,
-  ]),
+  ['accepts', 'queued', 'late', 'short', 'reused', 'read', 'accepted', 'connects', 'becomes', 'made', 'passed'].flatMap(
+    (how) => [[how, 'closed'] as const, [how, 'reset'] as const],
+  ),
 )('a target has of its processes what a session without one has: %s, %s', async (how, end) => {
   const child = start(program, [how, end, join(group.path, 'cgroup.procs')]);
   const over = ended(child);
