@@ -96,7 +96,8 @@ export const errorTable = {
     },
     meaning: 'the request exceeds a limit of the server: `extensions.limit` names it, with `maximum` and `actual`',
     remedy:
-      'request less, or split the request; limits can be raised in the section `limits` of the [configuration](configuration.md)',
+      'request less, or split the request; limits that are in the section `limits` of the [configuration](configuration.md) can be ' +
+      'raised, others are fixed',
   },
 
   // Operations.

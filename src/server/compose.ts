@@ -13,7 +13,7 @@ import { FilterFields } from '../filter/index.js';
 import { Responder } from '../inventory/responder.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
-import type { Parts } from '../service/parts.js';
+import type { Health, Parts } from '../service/parts.js';
 import { RuleActions } from '../service/rules/actions.js';
 import { eventIdOf, idOfEvent } from '../record/place.js';
 import { EventsAfterAlerts } from '../service/rules/after.js';
@@ -152,8 +152,10 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       },
     });
     manager = sessions;
-    let { problem } = ground;
-    void sessions.died.then((error) => (problem = `${error.message}; start the server again`));
+    let health: Health = { healthy: ground.problem === null, problem: ground.problem, dead: false };
+    void sessions.died.then(
+      ({ message }) => (health = { healthy: false, problem: `${message}; start the server again`, dead: true }),
+    );
     alerts = await AlertBook.open(config.dataDirectory, { log, onAlert: (alert) => exporter?.raise(alert) });
     const book = alerts;
     webhooks = new Webhooks(receivers, { book, node, version, log });
@@ -193,7 +195,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         version,
         kernelRelease: facts.release,
         registry,
-        healthy: () => problem === null,
+        healthy: () => health.healthy,
         engineConnected: () => registry.engines.length > 0 && registry.engines.every(({ connected }) => connected),
         trackers: [...trackers.keys()],
         isAvailable: async (tracker) => (await trackerStatus(tracker)).available,
@@ -264,7 +266,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         startedAt: nowText(),
         hostname: hostname(),
         kernel: facts,
-        health: () => ({ healthy: problem === null, problem }),
+        health: () => health,
         engine: () => registry.engine ?? { ...noEngine, error: ground.engineless },
         engines: () => registry.engines,
       },

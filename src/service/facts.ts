@@ -120,9 +120,9 @@ export class Facts {
     return new ServerView(this.#parts);
   }
 
-  /** Anybody may ask. */
-  get healthy(): boolean {
-    return this.#parts.server.health().healthy;
+  /** Can the server do no more than end? Anybody may ask. */
+  get dead(): boolean {
+    return this.#parts.server.health().dead;
   }
 
   trackers(_caller: Caller, name: string | null): TrackerView[] {

@@ -37,6 +37,14 @@ export interface EngineFacts {
   readonly presumed?: boolean;
 }
 
+export interface Health {
+  /** Can it start sessions? */
+  readonly healthy: boolean;
+  readonly problem: string | null;
+  /** Can it do no more than end? One that only replays is not healthy, and does its work all the same. */
+  readonly dead: boolean;
+}
+
 /** What `Query.server` tells. */
 export interface ServerFacts {
   readonly version: string;
@@ -45,7 +53,7 @@ export interface ServerFacts {
   readonly startedAt: string;
   readonly hostname: string;
   readonly kernel: KernelFacts;
-  health(): { readonly healthy: boolean; readonly problem: string | null };
+  health(): Health;
   /** One that stands for all. */
   engine(): EngineFacts | Promise<EngineFacts>;
   engines(): readonly EngineFacts[];

@@ -22,9 +22,6 @@ export interface MountFacts {
   readonly masterGroup: number | null;
 }
 
-/** A mount, and a process that sees it. */
-export type MountRow = Row & MountFacts & { readonly mountNs: string };
-
 const NEWLINE = 0x0a;
 /** Lines that are parsed in one piece. */
 const PIECE = 128;

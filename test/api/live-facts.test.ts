@@ -58,7 +58,7 @@ describe('the server, live', () => {
     expect(await next(stream)).toMatchObject({ serverChanged: { healthy: true, problem: null } });
     const changed = next(stream);
     const { server } = fixture.services;
-    server.health = () => ({ healthy: false, problem: 'the kernel thread has ended' });
+    server.health = () => ({ healthy: false, problem: 'the kernel thread has ended', dead: true });
     expect(await changed).toEqual({
       serverChanged: { healthy: false, problem: 'the kernel thread has ended', runningSessions: 0 },
     });

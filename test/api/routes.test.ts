@@ -181,4 +181,20 @@ describe('a stranger, at a server with tokens', () => {
       expect({ status, body }).toEqual({ status: 200, body: 'ok\n' });
     }
   });
+
+  it('is told that the server can do no more than end, but not why', async () => {
+    const { server: facts } = fixture.services;
+    const { health } = facts;
+    facts.health = () => ({ healthy: false, problem: 'the kernel thread has ended', dead: true });
+    for (const path of ['/healthz', '/readyz']) {
+      const { status, body } = await sendRaw(server.url, `GET ${path} HTTP/1.1\r\nHost: ${host()}\r\n\r\n`);
+      expect({ status, body }).toEqual({ status: 503, body: 'unhealthy\n' });
+    }
+    // One that replays starts no sessions, and does its work.
+    facts.health = () => ({ healthy: false, problem: 'it replays', dead: false });
+    expect(await sendRaw(server.url, `GET /healthz HTTP/1.1\r\nHost: ${host()}\r\n\r\n`)).toMatchObject({
+      status: 200,
+    });
+    facts.health = health;
+  });
 });

@@ -136,7 +136,7 @@ it.each(await loadTrackers())('of $name', async ({ name, trigger = 'false' }) =>
     takes: (of, field) => (of === type || of === 'TraceEvent' ? data.has(field) : !isOfGraph(of, field)),
   });
   const found: Record<string, readonly Readonly<Record<string, unknown>>[]> = {};
-  const judge = (way: string, events: readonly Readonly<Record<string, unknown>>[]): void => {
+  const check = (way: string, events: readonly Readonly<Record<string, unknown>>[]): void => {
     found[way] = events;
     events.forEach((one, i) => typed.check(one, TraceEvent, `${way}[${i}]`));
   };
@@ -144,18 +144,18 @@ it.each(await loadTrackers())('of $name', async ({ name, trigger = 'false' }) =>
   const { session } = await server.query<{ session: { events: { nodes: never[] } } }>(
     `{ session(id: "${id}") { events(first: ${FIRST}) { nodes ${all} } } }`,
   );
-  judge('session', session.events.nodes);
+  check('session', session.events.nodes);
   const { history } = await server.query<{ history: { events: { nodes: never[] } } }>(
     `{ history(sessions: ["${id}"]) { events(first: ${FIRST}) { nodes ${all} } } }`,
   );
-  judge('history', history.events.nodes);
+  check('history', history.events.nodes);
   for (const [way, selection] of Object.entries({ executed: all, text: plain })) {
     const events: never[] = [];
     for await (const { events: batch } of server.subscribe<{ events: { events: never[] } }>(
       `subscription { events(session: "${id}", replay: 1000000) { events ${selection} } }`,
     ))
       events.push(...batch.events);
-    judge(way, events.slice(0, FIRST));
+    check(way, events.slice(0, FIRST));
   }
 
   expect(found['session']?.length).toBeGreaterThan(0);

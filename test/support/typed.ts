@@ -55,7 +55,7 @@ export interface Identified {
   readonly id: string;
 }
 
-/** Judges the values of results by the types that the schema gives their fields, and remembers what it has seen. */
+/** Checks the values of results by the types that the schema gives their fields, and remembers what it has seen. */
 export class Typed {
   readonly #schema: GraphQLSchema;
   /** "Type.field" of each field that had a value. */

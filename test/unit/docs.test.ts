@@ -23,7 +23,7 @@ import { variableOf } from '../../src/options/setting.js';
 import { allSettings } from '../../src/options/table.js';
 
 // What the pages for users name exists. Decisions and the changelog describe the state of their own day, and are left out.
-const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'schema.graphql']
+const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'schema.graphql', '.github/ISSUE_TEMPLATE/bug.md']
   .concat(readdirSync(join(root, 'docs')).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : [])))
   .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 
@@ -286,7 +286,7 @@ describe('the documentation', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('has in README.md the options of each tracker that is listed there', () => {
+  it('has in README.md each tracker, with its options', () => {
     const readme = pages[0]?.text ?? '';
     const rows = [...readme.matchAll(/^\| `(\w+)` \|.*\| ([^|]*) \|$/gm)].map(([, name = '', options = '']) => [
       name,
@@ -299,6 +299,6 @@ describe('the documentation', () => {
       return [name, isInputObjectType(type) ? Object.keys(type.getFields()) : null];
     });
     expect(rows).toEqual(expected);
-    expect(rows.length).toBeGreaterThan(20);
+    expect(rows.map(([name]) => name).sort()).toEqual(Object.keys(trackers.getFields()).sort());
   });
 });

@@ -121,10 +121,10 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       });
     },
     health: ({ response }) => {
-      const { healthy } = options.service.facts;
-      const body = healthy ? 'ok\n' : 'unhealthy\n';
+      const { dead } = options.service.facts;
+      const body = dead ? 'unhealthy\n' : 'ok\n';
       response
-        .writeHead(healthy ? 200 : 503, {
+        .writeHead(dead ? 503 : 200, {
           'Content-Type': 'text/plain; charset=utf-8',
           'Content-Length': body.length,
           'Cache-Control': 'no-store',
