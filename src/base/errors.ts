@@ -17,9 +17,9 @@ export class EunomiaError extends Error {
   }
 }
 
-/** Bad input: `where` is the path of the argument ("input.target.pids[0]"), the message says what would be right. */
-export function invalid(where: string, message: string, details: Record<string, unknown> = {}): EunomiaError {
-  return new EunomiaError('BAD_USER_INPUT', `${where}: ${message}`, { details: { argument: where, ...details } });
+/** Bad input: `path` is that of the argument ("input.target.pids[0]"), the message says what would be right. */
+export function invalid(path: string, message: string, details: Record<string, unknown> = {}): EunomiaError {
+  return new EunomiaError('BAD_USER_INPUT', `${path}: ${message}`, { details: { argument: path, ...details } });
 }
 
 /** A kernel operation failed. Its errno and, for a rejected program, the end of the verifier's log are part of the message. */

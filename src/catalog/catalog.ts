@@ -147,57 +147,59 @@ export class Catalog {
     return this.#byName.get(name);
   }
 
-  /** The tracker, or an error that names those that come near. `where` is the path of the argument that named it. */
-  need(name: string, where = 'tracker'): CatalogTracker {
+  /** The tracker, or an error that names those that come near. `path` is that of the argument that named it. */
+  need(name: string, path = 'tracker'): CatalogTracker {
     const tracker = this.#byName.get(name);
     if (tracker) return tracker;
     const known = [...this.#byName.keys()];
     throw new EunomiaError(
       'UNKNOWN_TRACKER',
-      `${where}: there is no tracker "${name}"${suggest(name, known)}; there are ${known.join(', ')}`,
+      `${path}: there is no tracker "${name}"${suggest(name, known)}; there are ${known.join(', ')}`,
       {
-        details: { argument: where, tracker: name, known },
+        details: { argument: path, tracker: name, known },
       },
     );
   }
 
-  /** Throws unless an event of one of these trackers has the field. `where` is the path of the argument that named it. */
-  checkField(path: string, trackers: readonly string[], where = 'field'): void {
+  /** Throws unless an event of one of these trackers has the field. `path` is that of the argument that named it. */
+  checkField(path: string, trackers: readonly string[], argumentPath = 'field'): void {
     if (path.startsWith(LABELS) && path.length > LABELS.length) return;
     if (trackers.some((name) => this.#paths.get(name)?.has(path))) return;
     const known = new Set(trackers.flatMap((name) => [...(this.#paths.get(name) ?? [])]));
     const inside = [...known].filter((candidate) => candidate.startsWith(`${path}.`));
     if (inside.length > 0 || path === 'container.labels') {
       const example = inside[0] ?? 'container.labels.NAME';
-      throw invalid(where, `"${path}" is not a single value; name one inside it, for example "${example}"`, {
+      throw invalid(argumentPath, `"${path}" is not a single value; name one inside it, for example "${example}"`, {
         field: path,
       });
     }
     const elsewhere = this.trackers.filter(({ name }) => this.#paths.get(name)?.has(path)).map(({ name }) => name);
     const hint = elsewhere.length > 0 ? `; ${listed(elsewhere)} would` : suggest(path, known);
     const events = trackers.length === this.trackers.length ? 'no event' : `no event of ${trackers.join(', ')}`;
-    throw invalid(where, `${events} has the field "${path}"${hint}`, { field: path });
+    throw invalid(argumentPath, `${events} has the field "${path}"${hint}`, { field: path });
   }
 
   /** As `checkField`, where what the table of processes has can be read too: in aggregates. */
-  checkValue(path: string, trackers: readonly string[], where = 'field'): void {
-    this.checkPath(path, trackers, where);
+  checkValue(path: string, trackers: readonly string[], argumentPath = 'field'): void {
+    this.checkPath(path, trackers, argumentPath);
     const problem = lineagePath(path) === null ? null : (this.lineage?.problem ?? null);
     if (problem !== null)
-      throw invalid(where, `"${path}" comes from the table of processes, and there is none: ${problem}`, {
+      throw invalid(argumentPath, `"${path}" comes from the table of processes, and there is none: ${problem}`, {
         field: path,
       });
   }
 
   /** The same, whether or not there is a table. */
-  checkPath(path: string, trackers: readonly string[], where: string): void {
+  checkPath(path: string, trackers: readonly string[], argumentPath: string): void {
     const inside = lineagePath(path);
-    if (inside === null) return this.checkField(path, trackers, where);
+    if (inside === null) return this.checkField(path, trackers, argumentPath);
     if (!lineageValues.has(path)) {
       const what =
         inside === 'parent' || inside.startsWith('ancestors') ? 'is not a single value' : 'is no value of it';
       const near = suggest(path, lineageValues.keys());
-      throw invalid(where, `"${path}" ${what}; name one, for example "process.parent.comm"${near}`, { field: path });
+      throw invalid(argumentPath, `"${path}" ${what}; name one, for example "process.parent.comm"${near}`, {
+        field: path,
+      });
     }
   }
 
@@ -218,29 +220,29 @@ export class Catalog {
 
   /**
    * Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses or that select nothing.
-   * `where` is their path.
+   * `path` is theirs.
    */
-  check(tracker: string, options: TrackerOptions, where = tracker): void {
-    this.#checks.get(tracker)?.(options, where);
+  check(tracker: string, options: TrackerOptions, path = tracker): void {
+    this.#checks.get(tracker)?.(options, path);
     // An empty list is neither all nor a session that sees nothing: whoever sent one made a mistake.
     for (const { name, type } of Object.values(this.#inputs.get(tracker)?.getFields() ?? {})) {
       const given = options[name];
       if (!Array.isArray(given) || given.length > 0) continue;
       const of = getNamedType(type);
       const example = isEnumType(of) ? `, for example [${of.getValues()[0]?.name}]` : '';
-      throw invalid(`${where}.${name}`, `is empty; leave it out, or give at least one${example}`);
+      throw invalid(`${path}.${name}`, `is empty; leave it out, or give at least one${example}`);
     }
   }
 
   /** Coerces options as the schema would: defaults filled in. Throws for an unknown option or a value of the wrong type. */
-  checkOptions(tracker: string, options: Readonly<Record<string, unknown>>, where = tracker): TrackerOptions {
-    this.need(tracker, where);
+  checkOptions(tracker: string, options: Readonly<Record<string, unknown>>, argumentPath = tracker): TrackerOptions {
+    this.need(tracker, argumentPath);
     const type = this.#inputs.get(tracker);
     if (!type) return options;
     const coerced: unknown = coerceInputValue(options, type, (path, _value, error) => {
-      throw invalid([where, ...path].join('.'), error.message.replace(/ by type "\w+"/, ''));
+      throw invalid([argumentPath, ...path].join('.'), error.message.replace(/ by type "\w+"/, ''));
     });
-    this.check(tracker, coerced as TrackerOptions, where);
+    this.check(tracker, coerced as TrackerOptions, argumentPath);
     return coerced as TrackerOptions;
   }
 }

@@ -63,10 +63,10 @@ export class ValueReader {
   /** Made when the first event of the tracker is read: few of all trackers are in one session. */
   readonly #byTracker = new Map<string, readonly Asked[]>();
 
-  /** Throws BAD_USER_INPUT for a name that no tracker's events have. `where` is the path of the argument. */
-  constructor(catalog: Catalog, fields: readonly string[], where = 'fields') {
+  /** Throws BAD_USER_INPUT for a name that no tracker's events have. `path` is that of the argument. */
+  constructor(catalog: Catalog, fields: readonly string[], path = 'fields') {
     const names = catalog.trackers.map(({ name }) => name);
-    fields.forEach((field, index) => catalog.checkField(field, names, `${where}[${index}]`));
+    fields.forEach((field, index) => catalog.checkField(field, names, `${path}[${index}]`));
     this.#catalog = catalog;
     this.#fields = fields;
   }

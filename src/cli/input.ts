@@ -84,22 +84,22 @@ function optionValues(tracker: TrackerInfo, options: TrackerRequest['options']):
 
 /** `names`: those of the enumeration that the type is. */
 function scalar(
-  where: string,
+  path: string,
   { type, names }: { readonly type: string; readonly names: readonly string[] | null },
   text: string | null,
 ): unknown {
   if (type === 'Boolean') {
     if (text === null || text === 'true') return true;
     if (text === 'false') return false;
-    throw new UsageError(`${where}: ${JSON.stringify(text)} is neither true nor false`);
+    throw new UsageError(`${path}: ${JSON.stringify(text)} is neither true nor false`);
   }
-  if (text === null || text === '') throw new UsageError(`${where}: it needs a value, as in ${where}=${type}`);
+  if (text === null || text === '') throw new UsageError(`${path}: it needs a value, as in ${path}=${type}`);
   if (names && !names.includes(text))
     throw new UsageError(
-      `${where}: ${JSON.stringify(text)} is none of its values${suggest(text, names) || `; there are ${names.join(', ')}`}`,
+      `${path}: ${JSON.stringify(text)} is none of its values${suggest(text, names) || `; there are ${names.join(', ')}`}`,
     );
   if (type !== 'Int' && type !== 'Float') return text; // the server checks its own scalars
   const number = Number(text);
   if (Number.isFinite(number) && (type === 'Float' || Number.isInteger(number))) return number;
-  throw new UsageError(`${where}: ${JSON.stringify(text)} is no ${type === 'Int' ? 'whole number' : 'number'}`);
+  throw new UsageError(`${path}: ${JSON.stringify(text)} is no ${type === 'Int' ? 'whole number' : 'number'}`);
 }

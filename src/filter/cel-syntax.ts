@@ -18,19 +18,19 @@ const TOKENS: Readonly<Record<string, string>> = {
 };
 
 /** Parses a CEL expression. Throws BAD_USER_INPUT with the position of the error. */
-export function parseSyntax(text: string, where: string): ASTNode {
+export function parseSyntax(text: string, path: string): ASTNode {
   if (text.trim() === '')
-    throw invalid(where, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');
+    throw invalid(path, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');
   if (text.length > MAX_EXPRESSION)
-    throw invalid(where, `has ${text.length} characters; at most ${MAX_EXPRESSION} are allowed`);
+    throw invalid(path, `has ${text.length} characters; at most ${MAX_EXPRESSION} are allowed`);
   try {
     return environment.parse(text).ast;
   } catch (error) {
-    if (error instanceof RangeError) throw invalid(where, 'is nested too deeply');
-    if (!(error instanceof ParseError)) throw invalid(where, messageOf(error));
+    if (error instanceof RangeError) throw invalid(path, 'is nested too deeply');
+    if (!(error instanceof ParseError)) throw invalid(path, messageOf(error));
     const range = error.range ?? { start: 0, end: 0 };
     throw errorAt(
-      where,
+      path,
       text,
       range,
       messageFor(error, text.slice(range.start, range.end), text.slice(0, range.start), text.charAt(range.end)),

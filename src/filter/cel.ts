@@ -67,18 +67,18 @@ export function parseCel(
   text: string,
   fields: FilterFields,
   trackers: readonly string[],
-  where = 'expr',
+  path = 'expr',
   budget = new Budget(),
   definitions: Definitions | null = null,
 ): Filter {
-  return new Converter({ text, fields, trackers, where, budget, definitions }).filter(parseSyntax(text, where));
+  return new Converter({ text, fields, trackers, path, budget, definitions }).filter(parseSyntax(text, path));
 }
 
 interface Context {
   readonly text: string;
   readonly fields: FilterFields;
   readonly trackers: readonly string[];
-  readonly where: string;
+  readonly path: string;
   readonly budget: Budget;
   readonly definitions: Definitions | null;
 }
@@ -474,7 +474,7 @@ class Converter {
   }
 
   #fail(node: ASTNode, message: string): never {
-    throw errorAt(this.#context.where, this.#context.text, node, message);
+    throw errorAt(this.#context.path, this.#context.text, node, message);
   }
 }
 

@@ -7,7 +7,7 @@ export interface Macro {
   /** CEL. */
   readonly text: string;
   /** What messages call it, with its place. */
-  readonly where: string;
+  readonly path: string;
 }
 
 /** What an expression may name besides fields. Cycles have been refused. */
@@ -24,7 +24,7 @@ const parsed = new WeakMap<Macro, ASTNode>();
 export function syntaxOf(macro: Macro): ASTNode {
   const known = parsed.get(macro);
   if (known) return known;
-  const made = parseSyntax(macro.text, macro.where);
+  const made = parseSyntax(macro.text, macro.path);
   parsed.set(macro, made);
   return made;
 }

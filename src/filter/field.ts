@@ -63,7 +63,7 @@ export class FilterFields {
   /** Fields of all events, by their path. */
   readonly shared: Fields;
   /** What a saved filter of a name is, as JSON; throws BAD_USER_INPUT, with this path, for a name of none. Null where there are none. */
-  saved: ((name: string, where: string) => unknown) | null = null;
+  saved: ((name: string, path: string) => unknown) | null = null;
   readonly #own: ReadonlyMap<string, Fields>;
   readonly #label: FilterField | null;
   /** Fields of an ancestor, by the path that they have in an `any`. */

@@ -13,13 +13,13 @@ type InputObject = Readonly<Record<string, unknown>>;
  * JSON, which is checked in the same way. Throws BAD_USER_INPUT with the path of the argument:
  * `where.or[1].open.path.regex: …`.
  */
-export function parseInput(input: unknown, fields: FilterFields, trackers: readonly string[], where = 'where'): Filter {
-  return new InputParser(fields, trackers).filter(input, where, true);
+export function parseInput(input: unknown, fields: FilterFields, trackers: readonly string[], path = 'where'): Filter {
+  return new InputParser(fields, trackers).filter(input, path, true);
 }
 
 /** Checks a filter that is to be saved, as `parseInput` does. */
-export function checkSaved(input: unknown, fields: FilterFields, trackers: readonly string[], where: string): void {
-  new InputParser(fields, trackers, true).filter(input, where, true);
+export function checkSaved(input: unknown, fields: FilterFields, trackers: readonly string[], path: string): void {
+  new InputParser(fields, trackers, true).filter(input, path, true);
 }
 
 class InputParser {
@@ -35,36 +35,36 @@ class InputParser {
     this.#isSaved = isSaved;
   }
 
-  filter(input: unknown, where: string, mayBeEmpty = false, depth = 0): Filter {
+  filter(input: unknown, path: string, mayBeEmpty = false, depth = 0): Filter {
     const entries = entriesOf(
       input,
-      where,
+      path,
       mayBeEmpty ? null : 'give at least one condition, for example { process: { comm: { eq: "nginx" } } }',
     );
-    this.#budget.depth(depth, failAt(where));
-    return inRange(and(entries.map(([name, value]) => this.#condition(name, value, `${where}.${name}`, depth))), where);
+    this.#budget.depth(depth, failAt(path));
+    return inRange(and(entries.map(([name, value]) => this.#condition(name, value, `${path}.${name}`, depth))), path);
   }
 
-  #condition(name: string, value: unknown, where: string, depth: number): Filter {
+  #condition(name: string, value: unknown, argumentPath: string, depth: number): Filter {
     switch (name) {
       case 'and':
       case 'or': {
-        const filters = itemsOf(value, where).map((item, index) =>
-          this.filter(item, `${where}[${index}]`, false, depth + 1),
+        const filters = itemsOf(value, argumentPath).map((item, index) =>
+          this.filter(item, `${argumentPath}[${index}]`, false, depth + 1),
         );
-        return name === 'and' ? inRange(and(filters), where) : or(filters);
+        return name === 'and' ? inRange(and(filters), argumentPath) : or(filters);
       }
       case 'not':
-        return { kind: 'not', filter: this.filter(value, where, false, depth + 1) };
+        return { kind: 'not', filter: this.filter(value, argumentPath, false, depth + 1) };
       case 'expr':
-        if (typeof value !== 'string') throw invalid(where, `needs a CEL expression; it is ${show(value)}`);
-        return parseCel(value, this.#fields, this.#trackers, where, this.#budget);
+        if (typeof value !== 'string') throw invalid(argumentPath, `needs a CEL expression; it is ${show(value)}`);
+        return parseCel(value, this.#fields, this.#trackers, argumentPath, this.#budget);
       case 'saved':
-        if (this.#fields.saved) return this.#saved(value, where, depth, this.#fields.saved);
+        if (this.#fields.saved) return this.#saved(value, argumentPath, depth, this.#fields.saved);
     }
     const own = this.#fields.own(name);
-    if (own) return this.#section(name, value, where);
-    if (this.#isShared(name)) return this.#field(this.#fields.shared, name, value, where);
+    if (own) return this.#section(name, value, argumentPath);
+    if (this.#isShared(name)) return this.#field(this.#fields.shared, name, value, argumentPath);
     const elsewhere = this.#fields.trackers
       .filter((tracker) => this.#fields.own(tracker)?.has(name))
       .map((tracker) => `${tracker}: { ${name}: … }`);
@@ -78,33 +78,33 @@ class InputParser {
       ...(this.#fields.saved ? ['saved'] : []),
     ];
     throw invalid(
-      where,
+      argumentPath,
       `there is no such field${elsewhere.length > 0 ? `; it is a tracker's own: write ${elsewhere.join(' or ')}` : suggest(name, known)}`,
       { field: name },
     );
   }
 
   /** One within a saved one is refused: filters could name each other in a circle. */
-  #saved(name: unknown, where: string, depth: number, find: NonNullable<FilterFields['saved']>): Filter {
-    if (typeof name !== 'string') throw invalid(where, `needs the name of a saved filter; it is ${show(name)}`);
-    if (this.#isSaved) throw invalid(where, 'a saved filter cannot name another one; write its conditions here');
+  #saved(name: unknown, path: string, depth: number, find: NonNullable<FilterFields['saved']>): Filter {
+    if (typeof name !== 'string') throw invalid(path, `needs the name of a saved filter; it is ${show(name)}`);
+    if (this.#isSaved) throw invalid(path, 'a saved filter cannot name another one; write its conditions here');
     this.#isSaved = true;
     try {
-      const filter = find(name, where);
-      this.#budget.saved(filter, failAt(where));
-      return this.filter(filter, where, false, depth + 1);
+      const filter = find(name, path);
+      this.#budget.saved(filter, failAt(path));
+      return this.filter(filter, path, false, depth + 1);
     } finally {
       this.#isSaved = false;
     }
   }
 
   /** A tracker's section: matches events of that tracker whose own fields match. */
-  #section(tracker: string, value: unknown, where: string): Filter {
+  #section(tracker: string, value: unknown, path: string): Filter {
     if (!this.#trackers.includes(tracker))
-      throw invalid(where, `the session has no tracker ${tracker}; it has ${this.#trackers.join(', ')}`, { tracker });
+      throw invalid(path, `the session has no tracker ${tracker}; it has ${this.#trackers.join(', ')}`, { tracker });
     const own = this.#fields.own(tracker) ?? new Map<string, FilterField>();
-    const conditions = entriesOf(value, where, null).map(([name, below]) =>
-      this.#field(own, name, below, `${where}.${name}`),
+    const conditions = entriesOf(value, path, null).map(([name, below]) =>
+      this.#field(own, name, below, `${path}.${name}`),
     );
     return and([isTracker(tracker), ...conditions]);
   }
@@ -113,19 +113,19 @@ class InputParser {
     return [...this.#fields.shared.keys()].some((path) => path === name || path.startsWith(`${name}.`));
   }
 
-  #field(fields: ReadonlyMap<string, FilterField>, path: string, value: unknown, where: string): Filter {
+  #field(fields: ReadonlyMap<string, FilterField>, path: string, value: unknown, argumentPath: string): Filter {
     const field = fields.get(path);
-    if (field) this.#refuse(field, where);
-    if (field && field.type !== 'object') return this.#operators(field, value, where);
+    if (field) this.#refuse(field, argumentPath);
+    if (field && field.type !== 'object') return this.#operators(field, value, argumentPath);
     const inside = [...fields.keys()].flatMap((known) =>
       known.startsWith(`${path}.`) ? [known.slice(path.length + 1)] : [],
     );
     if (inside.length === 0)
-      throw invalid(where, `there is no such field${suggest(path, fields.keys())}`, { field: path });
-    const entries = entriesOf(value, where, `give at least one field, for example { ${inside[0]}: … }`);
+      throw invalid(argumentPath, `there is no such field${suggest(path, fields.keys())}`, { field: path });
+    const entries = entriesOf(value, argumentPath, `give at least one field, for example { ${inside[0]}: … }`);
     return and(
       entries.map(([name, below]) => {
-        const at = `${where}.${name}`;
+        const at = `${argumentPath}.${name}`;
         if (name === 'isNull' && field) return this.#compare(field, 'isNull', below, at);
         if (name === 'labels' && field)
           return and(itemsOf(below, at).map((item, index) => this.#label(item, `${at}[${index}]`)));
@@ -136,84 +136,84 @@ class InputParser {
     );
   }
 
-  #label(item: unknown, where: string): Filter {
+  #label(item: unknown, path: string): Filter {
     const { name, value, ...rest } = Object.fromEntries(
-      entriesOf(item, where, 'name a label, for example { name: "tier", value: { eq: "web" } }'),
+      entriesOf(item, path, 'name a label, for example { name: "tier", value: { eq: "web" } }'),
     );
     const [unknown] = Object.keys(rest);
     if (unknown !== undefined)
-      throw invalid(`${where}.${unknown}`, `there is no such field${suggest(unknown, ['name', 'value'])}`);
+      throw invalid(`${path}.${unknown}`, `there is no such field${suggest(unknown, ['name', 'value'])}`);
     if (typeof name !== 'string' || name === '')
-      throw invalid(`${where}.name`, `needs a label's name; it is ${show(name)}`);
+      throw invalid(`${path}.name`, `needs a label's name; it is ${show(name)}`);
     const label = this.#fields.label(name);
-    if (!label) throw invalid(where, 'labels cannot be filtered here');
+    if (!label) throw invalid(path, 'labels cannot be filtered here');
     return value === undefined
-      ? this.#compare(label, 'isNull', false, where)
-      : this.#operators(label, value, `${where}.value`);
+      ? this.#compare(label, 'isNull', false, path)
+      : this.#operators(label, value, `${path}.value`);
   }
 
   /** The operators of one field, joined by AND. */
-  #operators(field: FilterField, value: unknown, where: string): Filter {
-    const entries = entriesOf(value, where, `give at least one of ${field.operators.join(', ')}`);
+  #operators(field: FilterField, value: unknown, path: string): Filter {
+    const entries = entriesOf(value, path, `give at least one of ${field.operators.join(', ')}`);
     const isNull = entries.find(([op]) => op === 'isNull');
     if (isNull?.[1] === true && entries.length > 1)
       throw invalid(
-        `${where}.isNull`,
+        `${path}.isNull`,
         'a null fulfils nothing else: with isNull: true nothing would match; leave one of them out',
       );
-    return inRange(and(entries.map(([op, operand]) => this.#operator(field, op, operand, `${where}.${op}`))), where);
+    return inRange(and(entries.map(([op, operand]) => this.#operator(field, op, operand, `${path}.${op}`))), path);
   }
 
-  #operator(field: FilterField, op: string, operand: unknown, where: string): Filter {
+  #operator(field: FilterField, op: string, operand: unknown, path: string): Filter {
     if (!field.operators.includes(op))
       throw invalid(
-        where,
+        path,
         `${field.filterType} has no "${op}"${suggest(op, field.operators)}; it has ${field.operators.join(', ')}`,
       );
     if (op === 'has')
-      return { kind: 'any', path: field.path, filter: this.#compare(element(field), 'eq', operand, where) };
+      return { kind: 'any', path: field.path, filter: this.#compare(element(field), 'eq', operand, path) };
     if (op === 'any' && field.type === 'processes') {
       const elements = this.#fields.elementFields(field);
-      return { kind: 'any', path: field.path, filter: this.#field(elements, '', operand, where) };
+      return { kind: 'any', path: field.path, filter: this.#field(elements, '', operand, path) };
     }
     if (op === 'any') {
-      const filter = this.#operators(element(field), operand, where);
+      const filter = this.#operators(element(field), operand, path);
       return { kind: 'any', path: field.path, filter };
     }
-    if (op === 'length') return this.#operators(lengthOf(field), operand, where);
-    if (op === 'joined') return this.#operators(joinedOf(field), operand, where);
+    if (op === 'length') return this.#operators(lengthOf(field), operand, path);
+    if (op === 'joined') return this.#operators(joinedOf(field), operand, path);
     // GraphQL coerces a single value to a list.
     if (op === 'cidr')
       return or(
-        itemsOf(typeof operand === 'string' ? [operand] : operand, where).map((item, index) =>
-          this.#compare(field, 'cidr', item, typeof operand === 'string' ? where : `${where}[${index}]`),
+        itemsOf(typeof operand === 'string' ? [operand] : operand, path).map((item, index) =>
+          this.#compare(field, 'cidr', item, typeof operand === 'string' ? path : `${path}[${index}]`),
         ),
       );
-    return this.#compare(field, op as Operator, operand, where);
+    return this.#compare(field, op as Operator, operand, path);
   }
 
-  #refuse(field: FilterField, where: string): void {
+  #refuse(field: FilterField, path: string): void {
     const why = this.#fields.refusalOf(field);
-    if (why !== null) throw invalid(where, why, { field: field.path });
+    if (why !== null) throw invalid(path, why, { field: field.path });
   }
 
-  #compare(field: FilterField, op: Operator, operand: unknown, where: string): Comparison {
-    const fail = failAt(where);
+  #compare(field: FilterField, op: Operator, operand: unknown, path: string): Comparison {
+    const fail = failAt(path);
     const made = comparison(field, op, operand, fail);
     this.#budget.take(made, fail);
     return made;
   }
 }
 
-function inRange(filter: Filter, where: string): Filter {
+function inRange(filter: Filter, path: string): Filter {
   const empty = emptyRange(filter);
-  if (empty) throw invalid(where, empty);
+  if (empty) throw invalid(path, empty);
   return filter;
 }
 
-function failAt(where: string): Fail {
+function failAt(path: string): Fail {
   return (message, index) => {
-    throw invalid(index === undefined ? where : `${where}[${index}]`, message);
+    throw invalid(index === undefined ? path : `${path}[${index}]`, message);
   };
 }
 
@@ -221,22 +221,22 @@ function failAt(where: string): Fail {
  * Returns the entries of an object. A null value is an error: treated as omitted it would match everything, treated as
  * a value nothing.
  */
-function entriesOf(value: unknown, where: string, emptyHint: string | null): [string, unknown][] {
+function entriesOf(value: unknown, path: string, emptyHint: string | null): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalid(where, `needs an object; it is ${show(value)}`);
+    throw invalid(path, `needs an object; it is ${show(value)}`);
   const entries = Object.entries(value as InputObject).filter(([, inner]) => inner !== undefined);
   const none = entries.find(([, inner]) => inner === null);
   if (none)
     throw invalid(
-      `${where}.${none[0]}`,
+      `${path}.${none[0]}`,
       'is null, which is no condition; leave it out, or ask for a null with { isNull: true }',
     );
-  if (entries.length === 0 && emptyHint !== null) throw invalid(where, `is empty; ${emptyHint}`);
+  if (entries.length === 0 && emptyHint !== null) throw invalid(path, `is empty; ${emptyHint}`);
   return entries;
 }
 
-function itemsOf(value: unknown, where: string): readonly unknown[] {
-  if (!Array.isArray(value)) throw invalid(where, `needs a list; it is ${show(value)}`);
-  if (value.length === 0) throw invalid(where, 'is empty; leave it out, or give at least one');
+function itemsOf(value: unknown, path: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(path, `needs a list; it is ${show(value)}`);
+  if (value.length === 0) throw invalid(path, 'is empty; leave it out, or give at least one');
   return value;
 }

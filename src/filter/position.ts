@@ -13,7 +13,7 @@ const WIDTH = 110;
  * Creates a BAD_USER_INPUT error with the position in the text: `where.expr: 1:9: message`, and below it the line with
  * carets under the part in question. Columns count characters from 1.
  */
-export function errorAt(where: string, text: string, { start, end }: Range, message: string): EunomiaError {
+export function errorAt(path: string, text: string, { start, end }: Range, message: string): EunomiaError {
   const lineStart = text.lastIndexOf('\n', start - 1) + 1;
   const newline = text.indexOf('\n', start);
   const lineEnd = newline < 0 ? text.length : newline;
@@ -28,7 +28,7 @@ export function errorAt(where: string, text: string, { start, end }: Range, mess
   const excerpt = `${cut}${text.slice(from, to)}${to < lineEnd ? '…' : ''}`.replace(/[\p{Cc}\p{Surrogate}]/gu, ' ');
   const indent = lengthOf(cut + text.slice(from, start));
   const carets = '^'.repeat(Math.max(1, Math.min(length, lengthOf(excerpt) - indent)));
-  return invalid(where, `${line}:${column}: ${message}\n  ${excerpt}\n  ${' '.repeat(indent)}${carets}`, {
+  return invalid(path, `${line}:${column}: ${message}\n  ${excerpt}\n  ${' '.repeat(indent)}${carets}`, {
     line,
     column,
     length,

@@ -19,15 +19,15 @@ export function savedIn(filter: unknown): readonly string[] {
 }
 
 /** A filter that was parsed with the saved ones written out: what it means now, whatever they will be. */
-export function writtenOut(filter: unknown, fields: Pick<FilterFields, 'saved'>, where = 'where'): unknown {
+export function writtenOut(filter: unknown, fields: Pick<FilterFields, 'saved'>, path = 'where'): unknown {
   if (savedIn(filter).length === 0) return filter;
   const { saved, ...rest } = filter as Readonly<Record<string, unknown>>;
   const own = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => {
-      if (name === 'not') return [name, writtenOut(value, fields, where)];
+      if (name === 'not') return [name, writtenOut(value, fields, path)];
       const isList = (name === 'and' || name === 'or') && Array.isArray(value);
-      return [name, isList ? value.map((one) => writtenOut(one, fields, where)) : value];
+      return [name, isList ? value.map((one) => writtenOut(one, fields, path)) : value];
     }),
   );
-  return typeof saved === 'string' && fields.saved ? allOf([fields.saved(saved, where), own]) : own;
+  return typeof saved === 'string' && fields.saved ? allOf([fields.saved(saved, path), own]) : own;
 }

@@ -141,13 +141,13 @@ export function sessionFilterOf(
   input: unknown,
   fields: FilterFields,
   trackers: readonly PushTarget[],
-  where: string,
+  path: string,
 ): SessionFilter | null {
   const filter = filterOf(
     input,
     fields,
     trackers.map(({ name }) => name),
-    where,
+    path,
   );
   return filter && new SessionFilter(filter, trackers, fields);
 }

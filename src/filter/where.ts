@@ -54,9 +54,9 @@ export function filterOf(
   input: unknown,
   fields: FilterFields,
   trackers: readonly string[],
-  where = 'where',
+  path = 'where',
 ): EventFilter | null {
   if (input === null || input === undefined) return null;
-  const made = new EventFilter(parseInput(input, fields, trackers, where), fields, trackers);
+  const made = new EventFilter(parseInput(input, fields, trackers, path), fields, trackers);
   return made.filter.kind === 'always' && made.filter.value ? null : made;
 }

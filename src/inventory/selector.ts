@@ -68,31 +68,31 @@ export function couldMatch(selectors: readonly ContainerSelector[], { id: own }:
   return selectors.some(({ id }) => id == null || own.startsWith(checkId(id, 'id')));
 }
 
-function compileOne({ name, id, image, labels }: ContainerSelector, where: string): Predicate {
+function compileOne({ name, id, image, labels }: ContainerSelector, path: string): Predicate {
   const all: Predicate[] = [];
   if (name != null) {
-    const matches = patternOf(name.replace(/^\//, ''), `${where}: name`);
+    const matches = patternOf(name.replace(/^\//, ''), `${path}: name`);
     all.push(({ name: own, id: ownId }) => matches(own ?? ownId));
   }
   if (id != null) {
-    const prefix = checkId(id, where);
+    const prefix = checkId(id, path);
     all.push((container) => container.id.startsWith(prefix));
   }
   if (image != null) {
-    const matches = patternOf(image, `${where}: image`);
+    const matches = patternOf(image, `${path}: image`);
     all.push((container) => imageNames(container).some(matches));
   }
   if (labels != null) {
     if (labels.length === 0)
-      throw bad(`${where}: labels is empty; leave it out, or name a label: [{ name: "tier", value: "web" }]`);
-    for (const label of labels) all.push(compileLabel(label, where));
+      throw bad(`${path}: labels is empty; leave it out, or name a label: [{ name: "tier", value: "web" }]`);
+    for (const label of labels) all.push(compileLabel(label, path));
   }
   if (all.length === 0)
-    throw bad(`${where} is empty; give at least one of name, id, image, labels, for instance { name: "web-*" }`);
+    throw bad(`${path} is empty; give at least one of name, id, image, labels, for instance { name: "web-*" }`);
   return (container) => all.every((matches) => matches(container));
 }
 
-function checkId(id: string, where: string): string {
+function checkId(id: string, path: string): string {
   const prefix = id.toLowerCase();
   if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
   if (/^(?:lxc|nspawn|ctr|pidns):/.test(id) && id.length <= MAX_PATTERN) return id;
@@ -103,23 +103,23 @@ function checkId(id: string, where: string): string {
         ? 'is longer than 64 digits'
         : `"${shorten(id)}" is not hexadecimal`;
   throw bad(
-    `${where}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f, or begins with lxc:, nspawn:, ctr: or ` +
+    `${path}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f, or begins with lxc:, nspawn:, ctr: or ` +
       'pidns: (to select by name use { name: "…" })',
   );
 }
 
-function compileLabel({ name, value }: LabelSelector, where: string): Predicate {
+function compileLabel({ name, value }: LabelSelector, path: string): Predicate {
   if (name === '')
-    throw bad(`${where}: a label's name is empty; write { name: "com.docker.compose.project", value: "shop" }`);
+    throw bad(`${path}: a label's name is empty; write { name: "com.docker.compose.project", value: "shop" }`);
   return ({ labels }) => Object.hasOwn(labels, name) && (value == null || labels[name] === value);
 }
 
-function patternOf(pattern: string, where: string): TextPredicate {
-  if (pattern === '') throw bad(`${where} is empty; leave it out, or use "*" for any`);
+function patternOf(pattern: string, path: string): TextPredicate {
+  if (pattern === '') throw bad(`${path} is empty; leave it out, or use "*" for any`);
   if (pattern.length > MAX_PATTERN)
-    throw bad(`${where} has ${pattern.length} characters; at most ${MAX_PATTERN} are allowed`);
+    throw bad(`${path} has ${pattern.length} characters; at most ${MAX_PATTERN} are allowed`);
   return compileGlob(pattern, (message) => {
-    throw bad(`${where}: ${message}`);
+    throw bad(`${path}: ${message}`);
   });
 }
 

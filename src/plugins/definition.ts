@@ -206,11 +206,11 @@ function metricsOf(told: unknown, fail: Fail): Record<string, MetricDefinition> 
 export function checkOptions(
   { name, options }: Pick<PluginFacts, 'name' | 'options'>,
   given: unknown,
-  where: string,
+  path: string,
 ): Readonly<Record<string, unknown>> {
   const values = given === null || given === undefined ? {} : record(given);
   const fail = (message: string): never => {
-    throw new EunomiaError('BAD_USER_INPUT', `${where}${message}`, { details: { argument: where, plugin: name } });
+    throw new EunomiaError('BAD_USER_INPUT', `${path}${message}`, { details: { argument: path, plugin: name } });
   };
   if (!values)
     return fail(`: must be an object, for example { ${Object.keys(options)[0] ?? 'name'}: … }; it is ${show(given)}`);

@@ -125,28 +125,28 @@ export class PluginHost implements PluginMetrics {
   }
 
   /**
-   * Throws, before anything is started, for what `attach` would refuse a session with these trackers. `where` is the
-   * argument's path, `before` how many plugins of the same request will be at work by then.
+   * Throws, before anything is started, for what `attach` would refuse a session with these trackers. `path` is that of the
+   * argument, `before` how many plugins of the same request will be at work by then.
    */
-  check({ name, options }: PluginRequest, trackers: readonly string[], where: string, before = 0): Plugin {
+  check({ name, options }: PluginRequest, trackers: readonly string[], path: string, before = 0): Plugin {
     const plugin = this.#plugins.get(name);
     const known = [...this.#plugins.keys()];
     if (!plugin) {
       throw new EunomiaError(
         'UNKNOWN_PLUGIN',
-        `${where}: there is no plugin "${name}"${suggest(name, known)}; there are ` +
+        `${path}: there is no plugin "${name}"${suggest(name, known)}; there are ` +
           `${known.join(', ') || 'none (serve --plugins, loadPlugin)'}`,
-        { details: { argument: where } },
+        { details: { argument: path } },
       );
     }
     const missing = Object.keys(plugin.facts.reads).filter((tracker) => !trackers.includes(tracker));
     if (missing.length)
       throw invalid(
-        where,
+        path,
         `the plugin ${name} reads the trackers ${Object.keys(plugin.facts.reads).join(', ')}; the session lacks ${missing.join(', ')}`,
         { missing },
       );
-    checkOptions(plugin.facts, options, `${where}.options`);
+    checkOptions(plugin.facts, options, `${path}.options`);
     this.#sweep();
     const running = [...this.#attachments.values()]
       .flatMap((ofSession) => [...ofSession.values()])
@@ -154,7 +154,7 @@ export class PluginHost implements PluginMetrics {
     if (running + before >= MAX_ATTACHMENTS)
       throw new EunomiaError(
         'TOO_MANY_PLUGINS',
-        `${where}: ${running} plugins are at ` +
+        `${path}: ${running} plugins are at ` +
           `work${before ? `, and ${before} of this request come before it` : ''}; detach one first, at most ` +
           `${MAX_ATTACHMENTS} are allowed`,
       );
@@ -162,21 +162,21 @@ export class PluginHost implements PluginMetrics {
   }
 
   /** Sets a plugin to work in a session; `fromStart` on all that it holds. Throws as `check`, and ALREADY_ATTACHED. */
-  attach(session: Session, request: PluginRequest, fromStart: boolean, where = 'plugin'): Attachment {
+  attach(session: Session, request: PluginRequest, fromStart: boolean, path = 'plugin'): Attachment {
     const plugin = this.check(
       request,
       session.spec.trackers.map(({ name }) => name),
-      where,
+      path,
     );
     const ofSession = this.#attachments.get(session.id) ?? new Map<string, Attachment>();
     const known = ofSession.get(request.name);
     if (known && isAlive(known))
       throw new EunomiaError(
         'ALREADY_ATTACHED',
-        `${where}: the plugin "${request.name}" is attached to this session already; detach it first to give it other options`,
+        `${path}: the plugin "${request.name}" is attached to this session already; detach it first to give it other options`,
       );
     const { vocabulary, log, raise } = this.#options;
-    const options = checkOptions(plugin.facts, request.options, `${where}.options`);
+    const options = checkOptions(plugin.facts, request.options, `${path}.options`);
     const attachment = new Attachment(plugin, options, {
       session,
       given: request.options,

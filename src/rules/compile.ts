@@ -327,7 +327,7 @@ function macroOf(name: string, { first, joined }: Condition): Macro {
     (before, { join, expression }) => `(${before}) ${join === 'and' ? '&&' : '||'} (${expression.text})`,
     first.text,
   );
-  return { text, where: `macro ${name} (${file})` };
+  return { text, path: `macro ${name} (${file})` };
 }
 
 /** The first circle of names; null where there is none. Each name is followed once, whatever names it. */

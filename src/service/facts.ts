@@ -133,17 +133,13 @@ export class Facts {
   }
 
   /** Reads fields of events by their names. Throws BAD_USER_INPUT for names that no tracker has, none, or too many. */
-  values(_caller: Caller, fields: readonly string[], where: string): ValueReader {
-    if (fields.length === 0) throw invalid(where, 'is empty; name at least one field, for example ["process.comm"]');
+  values(_caller: Caller, fields: readonly string[], path: string): ValueReader {
+    if (fields.length === 0) throw invalid(path, 'is empty; name at least one field, for example ["process.comm"]');
     // A label's name may have any character in it, so that joined names would not tell one list from another.
     const key = JSON.stringify(fields);
     const known = this.#readers.get(key);
     if (known) return known;
-    const made = new ValueReader(
-      this.#parts.catalog,
-      listInRange(where, fields, MOST_FIELDS, '["process.comm"]'),
-      where,
-    );
+    const made = new ValueReader(this.#parts.catalog, listInRange(path, fields, MOST_FIELDS, '["process.comm"]'), path);
     if (this.#readers.size >= READERS) this.#readers.clear();
     this.#readers.set(key, made);
     return made;

@@ -271,30 +271,30 @@ function targetOf(target: TargetInput): TargetSpec {
 type Selector = NonNullable<TargetInput['containers']>[number];
 
 /** What a field may hold, the registry checks when it compiles the selector. */
-function checkSelector(where: string, { name, id, image, labels }: Selector): void {
+function checkSelector(path: string, { name, id, image, labels }: Selector): void {
   if (name == null && id == null && image == null && labels == null) {
-    throw invalid(where, 'is empty; give at least one of name, id, image and labels, for example { name: "web-*" }');
+    throw invalid(path, 'is empty; give at least one of name, id, image and labels, for example { name: "web-*" }');
   }
 }
 
-function checkComm(where: string, comm: string): void {
+function checkComm(path: string, comm: string): void {
   const name = bytesOfText(comm);
   if (!name)
     throw invalid(
-      where,
+      path,
       `${JSON.stringify(comm)} is the name of no thread: a byte that is no UTF-8 is written as \\xff, all else as itself`,
     );
   const bytes = name.length;
-  if (bytes === 0) throw invalid(where, 'is empty; give a thread name, for example "nginx"');
+  if (bytes === 0) throw invalid(path, 'is empty; give a thread name, for example "nginx"');
   if (bytes > MAX_COMM_BYTES) {
     const cut = textOfBytes(name, 0, MAX_COMM_BYTES);
     throw invalid(
-      where,
+      path,
       `"${comm}" has ${bytes} bytes; the kernel keeps ${MAX_COMM_BYTES} of a thread's name: "${cut}"`,
       { max: MAX_COMM_BYTES },
     );
   }
-  if (comm.includes('\0')) throw invalid(where, 'contains a NUL character; a thread name has none');
+  if (comm.includes('\0')) throw invalid(path, 'contains a NUL character; a thread name has none');
 }
 
 function labelsOf(labels: InputMaybe<readonly LabelInput[]> | undefined): readonly LabelInput[] {

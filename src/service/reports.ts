@@ -36,10 +36,10 @@ export class Reports {
   async #report(
     caller: Caller,
     { session, store, from, to, ...subject }: ReportInput,
-    where: string,
+    path: string,
   ): Promise<BehaviourReport> {
     if (session == null) return this.#histories.open(caller, { from, to, store }).report({ ...subject, top: MAX_TOP });
-    if (store != null) throw invalid(`${where}.store`, 'belongs to a range of time: leave out `session`');
+    if (store != null) throw invalid(`${path}.store`, 'belongs to a range of time: leave out `session`');
     return (await this.#sessions.need(caller, session)).report({ ...subject, from, to, top: MAX_TOP });
   }
 }

@@ -120,8 +120,8 @@ export interface TrackerDefinition {
    * name is refused, for it would match nothing. Default: none.
    */
   readonly names?: Readonly<Record<string, NameSet>>;
-  /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `where` is the path of the options, for the message. */
-  readonly check?: (options: TrackerOptions, where: string) => void;
+  /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `path` is that of the options, for the message. */
+  readonly check?: (options: TrackerOptions, path: string) => void;
   /**
    * Constants for these options. Default: each option is the constant of its name in snake_case,
    * a boolean or a number.

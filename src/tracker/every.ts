@@ -11,11 +11,11 @@ export function everyMs({ every }: TrackerOptions): number {
   return typeof every === 'number' ? every : DEFAULT_EVERY_MS;
 }
 
-/** Throws BAD_USER_INPUT for one that is out of range; `where` is the path of the options. */
-export function checkEvery(options: TrackerOptions, where: string): void {
+/** Throws BAD_USER_INPUT for one that is out of range; `path` is that of the options. */
+export function checkEvery(options: TrackerOptions, path: string): void {
   const ms = everyMs(options);
   if (ms < MIN_EVERY_MS || ms > MAX_EVERY_MS) {
-    throw invalid(`${where}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, {
+    throw invalid(`${path}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, {
       minMs: MIN_EVERY_MS,
       maxMs: MAX_EVERY_MS,
       valueMs: ms,

@@ -10,11 +10,11 @@ export function slowerThanNs({ slowerThan }: TrackerOptions): bigint {
   return typeof slowerThan === 'number' ? BigInt(Math.round(slowerThan * 1e6)) : 0n;
 }
 
-/** Throws BAD_USER_INPUT for one that is out of range; `where` is the path of the options. */
-export function checkSlowerThan(options: TrackerOptions, where: string): void {
+/** Throws BAD_USER_INPUT for one that is out of range; `path` is that of the options. */
+export function checkSlowerThan(options: TrackerOptions, path: string): void {
   const ns = slowerThanNs(options);
   if (ns <= BigInt(MAX_MS) * 1_000_000n && (ns > 0n || options['slowerThan'] == null)) return;
-  throw invalid(`${where}.slowerThan`, `${ns} ns is out of range; give "1ns" to "1h", for example "10ms"`, {
+  throw invalid(`${path}.slowerThan`, `${ns} ns is out of range; give "1ns" to "1h", for example "10ms"`, {
     maxMs: MAX_MS,
   });
 }

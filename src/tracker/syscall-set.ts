@@ -47,37 +47,37 @@ const endless: Readonly<Record<string, string>> = {
 
 /**
  * The system calls that the options select, by code, and last those above; null for all. Throws BAD_USER_INPUT;
- * `where` is the path of the options.
+ * `path` is that of the options.
  */
-export function syscallSelection({ only, except }: TrackerOptions, where: string): readonly boolean[] | null {
-  const chosen = codesOf(only, `${where}.only`);
-  const left = codesOf(except, `${where}.except`);
+export function syscallSelection({ only, except }: TrackerOptions, path: string): readonly boolean[] | null {
+  const chosen = codesOf(only, `${path}.only`);
+  const left = codesOf(except, `${path}.except`);
   if (!chosen && !left) return null;
   (only as readonly string[] | null | undefined)?.forEach((name, i) => {
     const why = endless[name];
-    if (why !== undefined) throw invalid(`${where}.only[${i}]`, `"${name}" has no event: ${why}`, { syscall: name });
+    if (why !== undefined) throw invalid(`${path}.only[${i}]`, `"${name}" has no event: ${why}`, { syscall: name });
   });
   const set = Array.from({ length: WORDS * BITS + 1 }, (_, code) => chosen === null || chosen.has(code));
   for (const code of left ?? []) set[code] = false;
-  if (!set.includes(true)) throw invalid(where, '`except` names all that `only` does: nothing is left to see');
+  if (!set.includes(true)) throw invalid(path, '`except` names all that `only` does: nothing is left to see');
   return set;
 }
 
 /** Null when the option was not given. */
-function codesOf(option: unknown, where: string): ReadonlySet<number> | null {
+function codesOf(option: unknown, path: string): ReadonlySet<number> | null {
   if (option === undefined || option === null) return null;
   const names = option as readonly string[];
   if (names.length === 0)
-    throw invalid(where, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
-  return new Set(names.map((name, i) => codeOf(name, `${where}[${i}]`)));
+    throw invalid(path, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
+  return new Set(names.map((name, i) => codeOf(name, `${path}[${i}]`)));
 }
 
-function codeOf(name: string, where: string): number {
+function codeOf(name: string, path: string): number {
   const code = syscallCode(name);
   if (code !== null && code < NAMED_CODES) return code;
   if (code !== null)
     throw invalid(
-      where,
+      path,
       `the number of "${name}" is too large; without a name, system calls have numbers up to ${LARGEST}`,
       { syscall: name },
     );
@@ -86,7 +86,7 @@ function codeOf(name: string, where: string): number {
   const what = isSyscallElsewhere(name)
     ? `${process.arch} has no system call "${shown}"`
     : `there is no system call "${shown}"`;
-  throw invalid(where, `${what}${near || '; write names as in strace, for example "openat"'}`, { syscall: shown });
+  throw invalid(path, `${what}${near || '; write names as in strace, for example "openat"'}`, { syscall: shown });
 }
 
 /** The constants that these options become. */

@@ -26,20 +26,20 @@ const numberOf = (name: string) => {
   return known < 0 ? Number(name.slice('CAP_'.length)) : known;
 };
 
-function check(options: TrackerOptions, where: string): void {
+function check(options: TrackerOptions, path: string): void {
   const chosen = options['capabilities'] as readonly string[] | null | undefined;
   if (chosen?.length === 0)
     throw invalid(
-      `${where}.capabilities`,
+      `${path}.capabilities`,
       'is empty; leave it out, or name capabilities, for example ["CAP_SYS_ADMIN"]',
     );
   chosen?.forEach((name, i) => {
     if (names.has(name)) return;
     const shown = name.length > 64 ? `${name.slice(0, 64)}…` : name;
     const near = suggest(shown, names.all) || '; write names as in capabilities(7), for example "CAP_SYS_ADMIN"';
-    throw invalid(`${where}.capabilities[${i}]`, `there is no capability "${shown}"${near}`, { capability: shown });
+    throw invalid(`${path}.capabilities[${i}]`, `there is no capability "${shown}"${near}`, { capability: shown });
   });
-  checkEvery(options, where);
+  checkEvery(options, path);
 }
 
 const bitsOf = (chosen: unknown): bigint =>

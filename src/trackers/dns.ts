@@ -14,17 +14,17 @@ const DNS_PORT = 53;
 const LAST_NAMED_TYPE = 257;
 const typeNames: NameSet = { of: 'type of DNS records', has: (name) => dnsTypeNumber(name) !== null, all: dnsTypes };
 
-function check(options: TrackerOptions, where: string): void {
+function check(options: TrackerOptions, path: string): void {
   const ports = options['ports'] as readonly number[] | null | undefined;
   if (ports?.length === 0)
     throw invalid(
-      `${where}.ports`,
+      `${path}.ports`,
       `is empty; leave it out for port ${DNS_PORT}, or name ports, for example [53, 5353]`,
     );
   if (ports && ports.length > MOST_PORTS)
-    throw invalid(`${where}.ports`, `has ${ports.length} ports; there may be ${MOST_PORTS} at most`);
+    throw invalid(`${path}.ports`, `has ${ports.length} ports; there may be ${MOST_PORTS} at most`);
   ports?.forEach((port, i) => {
-    if (port < 1 || port > 65535) throw invalid(`${where}.ports[${i}]`, `${port} is no port; ports are 1 to 65535`);
+    if (port < 1 || port > 65535) throw invalid(`${path}.ports[${i}]`, `${port} is no port; ports are 1 to 65535`);
   });
 }
 

@@ -23,9 +23,9 @@ const calls = {
   splice: 4,
 };
 
-function check(options: TrackerOptions, where: string): void {
-  checkSlowerThan(options, where);
-  checkEvery(options, where);
+function check(options: TrackerOptions, path: string): void {
+  checkSlowerThan(options, path);
+  checkEvery(options, path);
 }
 
 export default defineTracker({

@@ -15,11 +15,11 @@ const tcpFlags = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
 const ifKnown = <Value>(known: boolean, value: Value): Value | null => (known ? value : null);
 const ifIp = (version: number, address: string): string | null => ifKnown(version > 0, address);
 
-function check(options: TrackerOptions, where: string): void {
+function check(options: TrackerOptions, path: string): void {
   const length = options['snapLength'] as number | null | undefined;
   if (typeof length === 'number' && (length < 0 || length > MOST_BYTES))
     throw invalid(
-      `${where}.snapLength`,
+      `${path}.snapLength`,
       `is ${length}; give 0 to ${MOST_BYTES} bytes, for example 128 for headers, or 1500 for whole packets of Ethernet`,
     );
 }

@@ -42,7 +42,7 @@ export default defineTracker({
     `perl -e '($p, $m) = \`uname -m\` =~ /aarch64/ ? (167, 34) : (157, 258); ` +
     '$f = pack("SCCL" x 4, 32, 0, 0, 0, 21, 0, 1, $m, 6, 0, 0, 0x50001, 6, 0, 0, 0x7fff0000); ' +
     `syscall($p, 38, 1, 0, 0, 0); syscall($p, 22, 2, pack("Sx6P", 4, $f)); $d = "/tmp/refused"; syscall($m, -100, $d, 493)'`,
-  check: (options, where) => void syscallSelection(options, where),
+  check: (options, path) => void syscallSelection(options, path),
   constants: (options) => ({
     ...syscallConstants({ ...options, ownCalls: true }),
     actions: operationMask(actions, options['actions']),

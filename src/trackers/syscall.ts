@@ -18,7 +18,7 @@ export default defineTracker({
   indexed: ['name'],
   example: '{ only: ["connect", "accept4"], failedOnly: true }',
   trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
-  check: (options, where) => void syscallSelection(options, where),
+  check: (options, path) => void syscallSelection(options, path),
   constants: (options) => ({ ...syscallConstants(options), failed_only: options.failedOnly === true }),
   atCallEntry: { syscall_enter: 'each' },
   atCallExit: { syscall_exit: 'each' },

@@ -6,9 +6,9 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
-function check(options: TrackerOptions, where: string): void {
-  syscallSelection(options, where);
-  checkEvery(options, where);
+function check(options: TrackerOptions, path: string): void {
+  syscallSelection(options, path);
+  checkEvery(options, path);
 }
 
 export default defineTracker({

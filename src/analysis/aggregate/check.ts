@@ -66,27 +66,27 @@ export function compileMeasures(
 
 function compileOne(
   { fn, name, field, q, k, buckets }: MeasureInput,
-  where: string,
+  path: string,
   catalog: Catalog,
   trackers: readonly string[],
 ): Measure {
   for (const [parameter, value] of Object.entries({ q, k, buckets })) {
     const owner = owners[parameter as keyof typeof owners];
     if (value != null && fn !== owner)
-      throw invalid(`${where}.${parameter}`, `belongs to ${owner}, not to ${fn}; leave it out`);
+      throw invalid(`${path}.${parameter}`, `belongs to ${owner}, not to ${fn}; leave it out`);
   }
-  const time = checkMeasured(fn, field ?? null, where, catalog, trackers);
+  const time = checkMeasured(fn, field ?? null, path, catalog, trackers);
   if (name != null && (name === '' || name.length > MAX_NAME))
-    throw invalid(`${where}.name`, `give a text of 1 to ${MAX_NAME} characters, or leave it out`, { max: MAX_NAME });
+    throw invalid(`${path}.name`, `give a text of 1 to ${MAX_NAME} characters, or leave it out`, { max: MAX_NAME });
   return {
     name: name ?? defaultName(fn, field ?? null, q),
     fn,
     field: field ?? null,
     unit: field == null || fn === 'COUNT' || fn === 'DISTINCT' ? null : unitOf(field),
     time,
-    q: fn === 'QUANTILE' ? quantileOf(q, `${where}.q`) : 0,
-    k: topOf(k, `${where}.k`),
-    buckets: buckets == null ? null : boundsOf(buckets, `${where}.buckets`),
+    q: fn === 'QUANTILE' ? quantileOf(q, `${path}.q`) : 0,
+    k: topOf(k, `${path}.k`),
+    buckets: buckets == null ? null : boundsOf(buckets, `${path}.buckets`),
   };
 }
 
@@ -94,16 +94,16 @@ function compileOne(
 function checkMeasured(
   fn: MeasureFunction,
   field: string | null,
-  where: string,
+  path: string,
   catalog: Catalog,
   trackers: readonly string[],
 ): boolean {
   if (field === null) {
     if (fn === 'COUNT' || fn === 'RATE') return false;
-    throw invalid(`${where}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
+    throw invalid(`${path}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
   }
-  catalog.checkValue(field, trackers, `${where}.field`);
-  checkKernelTotals(fn, field, where, catalog, trackers);
+  catalog.checkValue(field, trackers, `${path}.field`);
+  checkKernelTotals(fn, field, path, catalog, trackers);
   if (!needsNumber.has(fn)) return false;
   const types = typesOf(field, catalog, trackers);
   if (types.some(isNumber)) return false;
@@ -114,7 +114,7 @@ function checkMeasured(
     return true;
   const needed = fn === 'MIN' || fn === 'MAX' ? 'a number or a time' : 'a number';
   throw invalid(
-    `${where}.field`,
+    `${path}.field`,
     `"${field}" is ${[...new Set(types)].join(' or ')}, and ${fn} needs ${needed}${exampleOf(fn, catalog, trackers)}`,
     { field, fn },
   );
@@ -127,29 +127,29 @@ function exampleOf(fn: MeasureFunction, catalog: Catalog, trackers: readonly str
   return example ? `, for example "${example.path}"` : '; no event of this session has one';
 }
 
-function quantileOf(q: Maybe<number>, where: string): number {
-  if (q == null) throw invalid(where, 'QUANTILE needs it: 0.5 is the median, 0.99 the 99th percentile');
+function quantileOf(q: Maybe<number>, path: string): number {
+  if (q == null) throw invalid(path, 'QUANTILE needs it: 0.5 is the median, 0.99 the 99th percentile');
   if (q >= 0 && q <= 1) return q;
   const hint = q > 1 && q <= 100 ? `; did you mean ${q / 100}?` : '';
-  throw invalid(where, `${q} is out of range; give 0 to 1${hint}`, { min: 0, max: 1, value: q });
+  throw invalid(path, `${q} is out of range; give 0 to 1${hint}`, { min: 0, max: 1, value: q });
 }
 
-function topOf(k: Maybe<number>, where: string): number {
+function topOf(k: Maybe<number>, path: string): number {
   if (k == null) return DEFAULT_K;
   if (Number.isInteger(k) && k >= 1 && k <= MAX_K) return k;
-  throw invalid(where, `${k} is out of range; give 1 to ${MAX_K} values`, { min: 1, max: MAX_K, value: k });
+  throw invalid(path, `${k} is out of range; give 1 to ${MAX_K} values`, { min: 1, max: MAX_K, value: k });
 }
 
-function boundsOf(buckets: readonly number[], where: string): readonly number[] {
+function boundsOf(buckets: readonly number[], path: string): readonly number[] {
   if (buckets.length === 0)
-    throw invalid(where, 'is empty; leave it out for powers of two, or give bounds, for example [1000, 10000]');
+    throw invalid(path, 'is empty; leave it out for powers of two, or give bounds, for example [1000, 10000]');
   if (buckets.length > MAX_BUCKETS)
-    throw invalid(where, `has ${buckets.length} bounds; at most ${MAX_BUCKETS} are allowed`, { max: MAX_BUCKETS });
+    throw invalid(path, `has ${buckets.length} bounds; at most ${MAX_BUCKETS} are allowed`, { max: MAX_BUCKETS });
   buckets.forEach((bound, index) => {
     const before = buckets[index - 1];
-    if (!Number.isFinite(bound)) throw invalid(`${where}[${index}]`, `${bound} is not a finite number`);
+    if (!Number.isFinite(bound)) throw invalid(`${path}[${index}]`, `${bound} is not a finite number`);
     if (before !== undefined && bound <= before)
-      throw invalid(`${where}[${index}]`, `${bound} is not above the bound before it, ${before}; bounds ascend`);
+      throw invalid(`${path}[${index}]`, `${bound} is not above the bound before it, ${before}; bounds ascend`);
   });
   return buckets;
 }

@@ -59,11 +59,11 @@ function totalBy(histogram: string | null, values: string | null): Total {
 const ofTotals: ReadonlySet<MeasureFunction> = new Set(['COUNT', 'SUM', 'AVG', 'RATE']);
 const ofHistograms: ReadonlySet<MeasureFunction> = new Set(['QUANTILE', 'HISTOGRAM']);
 
-/** Throws BAD_USER_INPUT for a measure that needs the single values of a field that is a total. `where` is the measure's path. */
+/** Throws BAD_USER_INPUT for a measure that needs the single values of a field that is a total. `path` is that of the measure. */
 export function checkKernelTotals(
   fn: MeasureFunction,
   field: string,
-  where: string,
+  path: string,
   catalog: Catalog,
   trackers: readonly string[],
 ): void {
@@ -72,7 +72,7 @@ export function checkKernelTotals(
     if (histogram === undefined || ofTotals.has(fn) || (histogram !== null && ofHistograms.has(fn))) continue;
     const known = [...ofTotals, ...(histogram === null ? [] : ofHistograms)].join(', ');
     throw invalid(
-      `${where}.fn`,
+      `${path}.fn`,
       `"${field}" of ${name} is a total from the kernel, and ${fn} needs the single values; it has ${known}`,
       { field, fn, tracker: name },
     );

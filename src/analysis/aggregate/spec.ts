@@ -174,49 +174,49 @@ function windowOf({
   return { sizeMs: size, slideMs: slide };
 }
 
-type OperandOf = (name: string, where: string, keys: boolean) => Operand;
+type OperandOf = (name: string, path: string, keys: boolean) => Operand;
 
 function operandsOf(paths: readonly string[], measures: readonly Measure[]): OperandOf {
-  return (name, where, keys) => {
+  return (name, path, keys) => {
     const measure = measures.findIndex((candidate) => candidate.name === name);
     const found = measures[measure];
     if (found && (found.fn === 'HISTOGRAM' || found.fn === 'TOP_K'))
-      throw invalid(where, `"${name}" is a ${found.fn}, which has no one value to compare`);
-    if (found && found.time && !keys) throw invalid(where, `"${name}" is a time; conditions compare numbers`);
+      throw invalid(path, `"${name}" is a ${found.fn}, which has no one value to compare`);
+    if (found && found.time && !keys) throw invalid(path, `"${name}" is a time; conditions compare numbers`);
     if (found) return { kind: 'MEASURE', index: measure };
     if (name === 'count') return { kind: 'COUNT' };
     const key = keys ? paths.indexOf(name) : -1;
     if (key >= 0) return { kind: 'KEY', index: key };
     const known = ['count', ...measures.map((candidate) => candidate.name), ...(keys ? paths : [])];
     throw invalid(
-      where,
+      path,
       `there is no measure "${name}"${suggest(name, known)}; there are ${known.map((one) => `"${one}"`).join(', ')}`,
       { known },
     );
   };
 }
 
-function conditionsOf(condition: HavingInput, where: string, operand: OperandOf): AggregateSpec['having'] {
-  const of = operand(condition.measure, `${where}.measure`, false);
+function conditionsOf(condition: HavingInput, path: string, operand: OperandOf): AggregateSpec['having'] {
+  const of = operand(condition.measure, `${path}.measure`, false);
   const given = comparisons.flatMap((comparison) => {
     const value = condition[comparison];
     return value == null ? [] : [{ of, comparison, value }];
   });
   if (given.length) return given;
   throw invalid(
-    where,
+    path,
     `compares nothing; give at least one of ${comparisons.join(', ')}, for example { measure: "${condition.measure}", gt: 100 }`,
   );
 }
 
-function atMost<Item>(where: string, list: readonly Item[], max: number): readonly Item[] {
+function atMost<Item>(path: string, list: readonly Item[], max: number): readonly Item[] {
   if (list.length <= max) return list;
-  throw invalid(where, `has ${list.length} entries; at most ${max} are allowed`, { max, actual: list.length });
+  throw invalid(path, `has ${list.length} entries; at most ${max} are allowed`, { max, actual: list.length });
 }
 
-function within(where: string, value: number, max: number, unit: string): number {
+function within(path: string, value: number, max: number, unit: string): number {
   if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw invalid(where, `${value} is out of range; give 1 to ${max.toLocaleString('en-US')} ${unit}`, {
+  throw invalid(path, `${value} is out of range; give 1 to ${max.toLocaleString('en-US')} ${unit}`, {
     min: 1,
     max,
     value,

@@ -40,14 +40,14 @@ function listOf(text: string | null): string[] {
   return text === null || text === '' ? [] : text.split(',').map((part) => part.trim());
 }
 
-function measureOf(text: string, where: string): MeasureInput {
+function measureOf(text: string, path: string): MeasureInput {
   const [, name = '', field = null] = /^([a-z]+[\d.]*)(?:\(([^()]+)\))?$/.exec(text) ?? [];
   const fn = FUNCTIONS[name];
   if (fn) return { fn, field };
   const [, percent] = /^p(\d{1,2}(?:\.\d{1,6})?|100)$/.exec(name) ?? [];
   if (percent !== undefined) return { fn: 'QUANTILE', field, q: Number((Number(percent) / 100).toFixed(8)) };
   throw invalid(
-    where,
+    path,
     `"${text.slice(0, 60)}" is no measure; write one like count, sum(sentBytes), p99(durationNs), top(path), distinct(process.pid) or rate`,
   );
 }

@@ -17,20 +17,20 @@ export const MAX_VALUES = 20_000;
  * Parses JSON that a client sent. Throws BAD_REQUEST for what is none, and for what is nested too deep; LIMIT_EXCEEDED
  * for too many values.
  */
-export function parseJson(text: string, where: string): unknown {
+export function parseJson(text: string, path: string): unknown {
   const excess = excessOf(text);
-  if (excess === 'DEPTH') throw new EunomiaError('BAD_REQUEST', `${where}: is nested more than ${MAX_NESTING} deep`);
+  if (excess === 'DEPTH') throw new EunomiaError('BAD_REQUEST', `${path}: is nested more than ${MAX_NESTING} deep`);
   if (excess === 'VALUES')
     throw limitExceeded(
       'values',
       MAX_VALUES,
       `more than ${MAX_VALUES}`,
-      `${where}: has more than ${MAX_VALUES} values; send several requests`,
+      `${path}: has more than ${MAX_VALUES} values; send several requests`,
     );
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new EunomiaError('BAD_REQUEST', `${where}: is not JSON: ${messageOf(error).slice(0, 200)}`);
+    throw new EunomiaError('BAD_REQUEST', `${path}: is not JSON: ${messageOf(error).slice(0, 200)}`);
   }
 }
 

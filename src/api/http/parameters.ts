@@ -59,12 +59,12 @@ export function parseQuery(text: string, where = 'the query string'): URLSearchP
   return parameters;
 }
 
-function decode(text: string, where: string): string {
+function decode(text: string, path: string): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch {
     throw badRequest(
-      `${where} has a malformed percent encoding in "${text.slice(0, 60)}"; encode UTF-8, each byte as % and two hexadecimal digits`,
+      `${path} has a malformed percent encoding in "${text.slice(0, 60)}"; encode UTF-8, each byte as % and two hexadecimal digits`,
     );
   }
 }
@@ -88,14 +88,14 @@ async function textOf(request: RequestLike): Promise<string> {
   }
 }
 
-function ofForm(text: string, where: string): Parameters {
-  const form = parseQuery(text, where);
+function ofForm(text: string, path: string): Parameters {
+  const form = parseQuery(text, path);
   for (const name of new Set(form.keys())) {
     if (!NAMES.some((known) => known === name))
       throw badRequest(
-        `${where} has the parameter "${name.slice(0, 60)}", which there is not; there are ${NAMES.join(', ')}`,
+        `${path} has the parameter "${name.slice(0, 60)}", which there is not; there are ${NAMES.join(', ')}`,
       );
-    if (form.getAll(name).length > 1) throw badRequest(`${where} has the parameter "${name}" more than once`);
+    if (form.getAll(name).length > 1) throw badRequest(`${path} has the parameter "${name}" more than once`);
   }
   const json = (name: string): unknown => (form.get(name) ? parseJson(form.get(name) ?? '', name) : undefined);
   return checked(

@@ -244,8 +244,8 @@ function textOf(given: unknown): string {
   return JSON.stringify(given, refused) ?? 'null';
 }
 
-function givenAs(where: string, given: unknown): GivenAdvice {
-  return { where, json: textOf(given) };
+function givenAs(path: string, given: unknown): GivenAdvice {
+  return { path, json: textOf(given) };
 }
 
 /** In turns with all other work. */

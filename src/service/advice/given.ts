@@ -85,14 +85,14 @@ const observation = v.strictObject({
 });
 
 /** Throws BAD_USER_INPUT, with the place of what is wrong. */
-export function readObservation(where: string, given: unknown): Observation {
+export function readObservation(argumentPath: string, given: unknown): Observation {
   const inside = typeof given === 'object' && given !== null ? Reflect.get(given, 'observation') : undefined;
   const read = v.safeParse(observation, inside);
   if (read.success) return read.output;
   const [issue] = read.issues;
   const path = v.getDotPath(issue);
   throw invalid(
-    where,
+    argumentPath,
     `is no advice of Eunomia (observation${path ? `.${path}` : ''}: ${issue.message.slice(0, 200)}); give what \`Advice.json\` has, or ` +
       `advice.json of eunomia advise; its tables are ${tableNames.join(', ')}`,
   );

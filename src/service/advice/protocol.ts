@@ -17,7 +17,7 @@ export interface AdviceView extends Advice {
 
 /** What a client sent as advice: JSON, and the path of its argument. */
 export interface GivenAdvice {
-  readonly where: string;
+  readonly path: string;
   readonly json: string;
 }
 

@@ -60,10 +60,10 @@ const rights = v.strictObject({
 });
 
 /** Throws BAD_USER_INPUT, which names the first part that is wrong. */
-export function rightsOf(where: string, value: unknown): Rights {
+export function rightsOf(path: string, value: unknown): Rights {
   const read = v.safeParse(rights, value);
   if (read.success) return read.output;
   const [issue] = read.issues;
   const at = v.getDotPath(issue);
-  throw invalid(at === null ? where : `${where}.${at}`, issue.message.replace(/^Invalid /, 'invalid '));
+  throw invalid(at === null ? path : `${path}.${at}`, issue.message.replace(/^Invalid /, 'invalid '));
 }

@@ -150,7 +150,7 @@ it('of a hundred pieces is made in one go: each entry is looked at once', async 
   expect(observation.calls).toMatchObject([{ name: 'read', count: 100 }]);
 });
 
-const asked = [{ where: 'advice', json: JSON.stringify(given(0, 1)) }];
+const asked = [{ path: 'advice', json: JSON.stringify(given(0, 1)) }];
 const { signal } = new AbortController();
 
 it('is made again once its thread has ended for want of asks', async () => {
@@ -164,7 +164,7 @@ it('is made again once its thread has ended for want of asks', async () => {
 
 it('is made by no thread after the end, whoever waited for a turn then', async () => {
   const thread = new AdviceThread();
-  const many = [{ where: 'advice', json: JSON.stringify(given(0, 20_000)) }];
+  const many = [{ path: 'advice', json: JSON.stringify(given(0, 20_000)) }];
   const asks = [thread.ask('read', many, { signal }), thread.ask('read', asked, { signal })];
   const outcomes = Promise.allSettled(asks);
   await new Promise((resolve) => setTimeout(resolve, 5));
@@ -178,7 +178,7 @@ it('is made by no thread after the end, whoever waited for a turn then', async (
 it('is waited for by a process in which nothing else is open, which ends then', async () => {
   const source = `
     import { AdviceThread } from ${JSON.stringify(pathToFileURL(packageFile('build/service/advice/thread.js')).href)};
-    const ask = new AdviceThread().ask('diff', { before: { where: 'before', json: 'null' } }, { signal: new AbortController().signal });
+    const ask = new AdviceThread().ask('diff', { before: { path: 'before', json: 'null' } }, { signal: new AbortController().signal });
     console.log(await ask.catch(({ code }) => code));`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', source]);
   expect(stdout).toBe('BAD_USER_INPUT\n');

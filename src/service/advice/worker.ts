@@ -22,7 +22,7 @@ import { rightsOf } from './rights.js';
 const port = parentPort;
 if (!port) throw new Error('advice is made in a thread of its own');
 
-const observationOf = ({ where, json }: GivenAdvice): Observation => readObservation(where, JSON.parse(json));
+const observationOf = ({ path, json }: GivenAdvice): Observation => readObservation(path, JSON.parse(json));
 
 /** Of runs and replicas that are to have the same rights. */
 function merged(given: readonly GivenAdvice[]): Observation {
@@ -30,7 +30,7 @@ function merged(given: readonly GivenAdvice[]): Observation {
   const same = observations.findIndex((each, i) =>
     observations.slice(0, i).some((other) => isDeepStrictEqual(each, other)),
   );
-  if (same >= 0) throw invalid(given[same]?.where ?? '', 'is given twice: its events would be counted twice');
+  if (same >= 0) throw invalid(given[same]?.path ?? '', 'is given twice: its events would be counted twice');
   return merge(...observations);
 }
 

@@ -146,33 +146,33 @@ export class Queries {
   }
 
   /** As it will be when it is used. */
-  #check(name: string, { filter, aggregate, board }: SavedContent, where: string): void {
+  #check(name: string, { filter, aggregate, board }: SavedContent, path: string): void {
     const { catalog, fields } = this.#parts;
     if (filter) {
-      const trackers = this.#trackersOf(filter.trackers, `${where}.filter.trackers`);
-      checkSaved(filter.where, fields, trackers, `${where}.filter.where`);
+      const trackers = this.#trackersOf(filter.trackers, `${path}.filter.trackers`);
+      checkSaved(filter.where, fields, trackers, `${path}.filter.where`);
       // Within `not` and `or`, what is written out could not be read again.
       if (Object.keys(filterJson(filter)).length === 0)
-        throw invalid(`${where}.filter.where`, 'is empty; give at least one condition, or `trackers`');
+        throw invalid(`${path}.filter.where`, 'is empty; give at least one condition, or `trackers`');
       // Compiles it, too: a pattern may be too large.
-      filterOf(filter.where, fields, trackers, `${where}.filter.where`);
+      filterOf(filter.where, fields, trackers, `${path}.filter.where`);
     } else if (aggregate) {
-      const at = `${where}.aggregate`;
+      const at = `${path}.aggregate`;
       const trackers = this.#trackersOf(aggregate.trackers, `${at}.trackers`);
       filterOf(aggregate.where, fields, trackers, `${at}.where`);
       const input = this.#inputOf(aggregate);
       inRange(`${at}.limit`, input.limit ?? MAX_ROWS, 1, MAX_ROWS, 'rows');
       inRange(`${at}.maxGroups`, input.maxGroups ?? MAX_GROUPS, 1, MAX_GROUPS, 'groups');
       within(at, () => compileAggregate(input, catalog, trackers));
-    } else if (board) this.#checkBoard(name, board, `${where}.board`);
+    } else if (board) this.#checkBoard(name, board, `${path}.board`);
   }
 
-  #checkBoard(name: string, board: readonly string[], where: string): void {
-    listInRange(where, board, MAX_BOARD, '["errors"]');
+  #checkBoard(name: string, board: readonly string[], path: string): void {
+    listInRange(path, board, MAX_BOARD, '["errors"]');
     board.forEach((entry, i) => {
-      const at = `${where}[${i}]`;
+      const at = `${path}[${i}]`;
       const first = board.indexOf(entry);
-      if (first < i) throw invalid(at, `"${cut(entry)}" is there already, in ${where}[${first}]`);
+      if (first < i) throw invalid(at, `"${cut(entry)}" is there already, in ${path}[${first}]`);
       if (entry === name) throw invalid(at, 'is the board itself; a board lists filters and aggregates');
       const query = this.#book.queries.get(entry);
       if (!query) throw this.#unknown(entry, at);
@@ -210,11 +210,11 @@ export class Queries {
     );
   }
 
-  #trackersOf(names: readonly string[] | null | undefined, where: string): readonly string[] {
+  #trackersOf(names: readonly string[] | null | undefined, path: string): readonly string[] {
     const { catalog } = this.#parts;
     if (names == null) return catalog.trackers.map((tracker) => tracker.name);
-    listInRange(where, names, catalog.trackers.length, '["exec"]');
-    names.forEach((name, i) => catalog.need(name, `${where}[${i}]`));
+    listInRange(path, names, catalog.trackers.length, '["exec"]');
+    names.forEach((name, i) => catalog.need(name, `${path}[${i}]`));
     return [...new Set(names)];
   }
 
@@ -229,17 +229,17 @@ export class Queries {
     }) as AggregateInput;
   }
 
-  #unknown(name: string, where: string): EunomiaError {
-    return unknownQuery(name, this.#book, where);
+  #unknown(name: string, path: string): EunomiaError {
+    return unknownQuery(name, this.#book, path);
   }
 }
 
 /** For `FilterFields.saved`. */
-export function savedFilters(book: QueryBook): (name: string, where: string) => unknown {
-  return (name, where) => {
+export function savedFilters(book: QueryBook): (name: string, path: string) => unknown {
+  return (name, path) => {
     const query = book.queries.get(name);
-    if (!query) throw unknownQuery(name, book, where);
-    if (!query.content.filter) throw invalid(where, `"${name}" is ${wordOf(query.content)}, and no filter`);
+    if (!query) throw unknownQuery(name, book, path);
+    if (!query.content.filter) throw invalid(path, `"${name}" is ${wordOf(query.content)}, and no filter`);
     return filterJson(query.content.filter);
   };
 }
@@ -252,10 +252,10 @@ function ofTrackers({ trackers }: { readonly trackers?: readonly string[] | null
   return trackers ? { tracker: { in: trackers } } : null;
 }
 
-function unknownQuery(name: string, book: QueryBook, where: string): EunomiaError {
+function unknownQuery(name: string, book: QueryBook, path: string): EunomiaError {
   const hint = suggest(cut(name), book.queries.keys()) || '; `savedQueries` lists those there are';
-  return new EunomiaError('UNKNOWN_QUERY', `${where}: there is no saved query "${cut(name)}"${hint}`, {
-    details: { argument: where },
+  return new EunomiaError('UNKNOWN_QUERY', `${path}: there is no saved query "${cut(name)}"${hint}`, {
+    details: { argument: path },
   });
 }
 
@@ -292,12 +292,12 @@ function cut(name: string): string {
 }
 
 /** Errors of arguments have the path that these have here. */
-function within(where: string, check: () => void): void {
+function within(path: string, check: () => void): void {
   try {
     check();
   } catch (error) {
     if (!(error instanceof EunomiaError) || error.code !== 'BAD_USER_INPUT') throw error;
-    const argument = `${where}.${String(error.details['argument'])}`;
-    throw new EunomiaError(error.code, `${where}.${error.message}`, { details: { ...error.details, argument } });
+    const argument = `${path}.${String(error.details['argument'])}`;
+    throw new EunomiaError(error.code, `${path}.${error.message}`, { details: { ...error.details, argument } });
   }
 }

@@ -57,10 +57,10 @@ export function aggregateFor(
 /** The processes of a session in memory were seen by this server; one that only a store has may be older, and stored without them. */
 function requireKnown(
   { id, createdAt, boot = null }: Asked,
-  where: string,
+  path: string,
   { fields, manager }: Pick<Parts, 'fields' | 'manager'>,
 ) {
-  if (boot === null && !manager.get(id)) requireSince(nanosOf(createdAt), `the session "${id}"`, where, fields);
+  if (boot === null && !manager.get(id)) requireSince(nanosOf(createdAt), `the session "${id}"`, path, fields);
 }
 
 /**
@@ -70,12 +70,12 @@ function requireKnown(
 export function requireSince(
   fromNs: bigint,
   what: string,
-  where: string,
+  path: string,
   { lineage }: Pick<FilterFields, 'lineage'>,
 ): void {
   if (!lineage || fromNs >= lineage.sinceNs) return;
   throw invalid(
-    where,
+    path,
     `the executables, arguments and ancestors of processes were not stored with all of these events: ${what} is older than this ` +
       `server's table of processes, which began at ${textOfNanos(lineage.sinceNs)}, and was stored by an older version, without such a ` +
       'table, or in InfluxDB; ask for later events, or give such a condition to the session that is stored (`StartSessionInput.where`)',
