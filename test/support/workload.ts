@@ -114,7 +114,8 @@ const started = new Set<ChildProcess>();
 
 afterAll(() => {
   for (const child of started) child.kill('SIGKILL');
-  rmSync(scratch, { recursive: true, force: true });
+  // What was killed may still write.
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 export function start(file: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
