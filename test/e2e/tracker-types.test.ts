@@ -159,8 +159,12 @@ it.each(await loadTrackers())('of $name', async ({ name, trigger = 'false' }) =>
   }
 
   expect(found['session']?.length).toBeGreaterThan(0);
+  const { session: ended } = await server.query<{ session: { stats: object } }>(
+    `{ session(id: "${id}") { stats { produced lost received dropped } } }`,
+  );
   expect(
     [...data].map((field) => `${type}.${field}`).filter((one) => !typed.seen.has(one) && !(one in unseen)),
+    `in ${found['session']?.length} events; ${JSON.stringify(ended)}`,
   ).toEqual([]);
   const ids = (events: typeof found.x) => events?.map((one) => one['id']);
   expect(ids(found['executed'])).toEqual(ids(found['session']));
