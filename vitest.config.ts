@@ -17,6 +17,9 @@ function project(
       include,
       exclude: [...configDefaults.exclude, ...exclude],
       testTimeout: seconds * 1000,
+      // Of a bash that is nobody's child and whose standard input is a socket, as Node's pipes are, bash thinks that a remote shell started
+      // it, and runs ~/.bashrc first: what that does would be in the sessions that watch it.
+      env: { SHLVL: '2' },
       hookTimeout: seconds * 2000,
       // A second by default, which a busy machine takes.
       expect: { poll: { timeout: 30_000 } },
