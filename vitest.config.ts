@@ -83,7 +83,7 @@ export default defineConfig({
     fileParallelism: false,
     sequence: { sequencer: LongFirst },
     projects: [
-      project('unit', 1, 300, ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/unit/**/*.test.ts']),
+      project('unit', 1, 300, ['{src,scripts,docker}/**/*.test.ts', 'test/{unit,support}/**/*.test.ts']),
       project('api', 1, 300),
       project('e2e-beside', 1, 600, beside),
       project('kernel', 2, 300),

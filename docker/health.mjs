@@ -1,6 +1,6 @@
 /**
- * The health check of the image. Exit code 0 if the server of this container is healthy, with TLS or without. It asks where EUNOMIA_HOST and
- * EUNOMIA_PORT say that the server listens: the flags and the configuration file of another process are not known here.
+ * The health check of the image. Exit code 0 if the server of this container is healthy, with TLS or without. It asks where
+ * EUNOMIA_HOST and EUNOMIA_PORT say that the server listens: the flags and the configuration file of another process are not known here.
  */
 import http from 'node:http';
 import https from 'node:https';

@@ -5,7 +5,7 @@ import { filesUnder, root } from './setup/project.mjs';
 
 const WIDTH = 140;
 /** And the top level's own files. */
-const FOLDERS = ['src', 'schema', 'bpf', 'scripts', 'test', 'bench', 'plugins'];
+const FOLDERS = ['src', 'schema', 'bpf', 'scripts', 'test', 'bench', 'plugins', 'docker'];
 const SOURCE = /\.(ts|mjs|c|h|graphql)$/;
 const GENERATED = /^(src\/generated\/|scripts\/contract\/)/;
 

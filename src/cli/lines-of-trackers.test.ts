@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
-import { root } from '../../src/base/paths.js';
-import { loadTrackers } from '../../src/catalog/load.js';
-import { EventLines } from '../../src/cli/lines.js';
-import { textAt, columnOf } from '../../src/cli/field.js';
-import { DetailsTemplate } from '../../src/event/details.js';
+import { root } from '../base/paths.js';
+import { loadTrackers } from '../catalog/load.js';
+import { EventLines } from './lines.js';
+import { textAt, columnOf } from './field.js';
+import { DetailsTemplate } from '../event/details.js';
 
 /** The sample of each tracker in docs/trackers.md, which a test made with a real kernel. */
 const samples = new Map(

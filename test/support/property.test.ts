@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { holdsFor } from '../support/property.js';
+import { holdsFor } from './property.js';
 
 it('a property that does not hold is an error with its smallest counterexample', async () => {
   const property = fc.property(fc.nat(), (n) => n < 50);

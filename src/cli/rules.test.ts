@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { contractSchema } from '../../src/api/graphql/schema.js';
-import { root } from '../../src/base/paths.js';
-import { runProgram } from '../../src/cli/program.js';
-import type { World } from '../../src/cli/world.js';
-import type { TraceEvent } from '../../src/event/event.js';
-import { createEncoder, eventSheet, RECORDING } from '../../src/formats/index.js';
-import { createContainer } from '../../src/inventory/container.js';
-import { compileRules } from '../../src/rules/compile.js';
-import { RuleEngine } from '../../src/rules/engine.js';
-import { readTests, runTest } from '../../src/rules/trial/index.js';
-import { checkRules, createRuleContext, explainRulesAt, testRules } from '../../src/server/rule-test.js';
-import { blocksIn, blocksRunBy } from '../support/page.js';
-import { at } from '../support/rules.js';
+import { contractSchema } from '../api/graphql/schema.js';
+import { root } from '../base/paths.js';
+import { runProgram } from './program.js';
+import type { World } from './world.js';
+import type { TraceEvent } from '../event/event.js';
+import { createEncoder, eventSheet, RECORDING } from '../formats/index.js';
+import { createContainer } from '../inventory/container.js';
+import { compileRules } from '../rules/compile.js';
+import { RuleEngine } from '../rules/engine.js';
+import { readTests, runTest } from '../rules/trial/index.js';
+import { checkRules, createRuleContext, explainRulesAt, testRules } from '../server/rule-test.js';
+import { blocksIn, blocksRunBy } from '../../test/support/page.js';
+import { at } from '../../test/support/rules.js';
 
 let folder: string;
 beforeEach(() => {
@@ -250,7 +250,7 @@ describe('the documentation', () => {
     const rules = blocksIn('yaml').filter(({ page, text }) => page === 'docs/rules.md' && /^(rules|lists):/.test(text));
     const one = rules.map(({ text }, i) => (i === 0 ? text : text.replace('rules:\n', ''))).join('');
     const [trials] = blocksIn('yaml').filter(({ text }) => text.startsWith('tests:'));
-    const [check, checked, wrong, test, tested, explain, explained] = blocksRunBy('test/unit/rules.test.ts', 7).map(
+    const [check, checked, wrong, test, tested, explain, explained] = blocksRunBy('src/cli/rules.test.ts', 7).map(
       ({ text }) => text,
     );
     mkdirSync(join(folder, 'rules'));

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, it } from 'vitest';
-import { root } from '../../src/base/paths.js';
-import { cert, key } from '../support/certificate.js';
+import { root } from '../src/base/paths.js';
+import { cert, key } from '../test/support/certificate.js';
 
 const run = promisify(execFile);
 let server: ReturnType<typeof createServer>;
