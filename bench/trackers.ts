@@ -1,5 +1,6 @@
 import { loadTrackers } from '#eunomia/catalog/load.js';
 import type { CaptureMode } from '#eunomia/event/event.js';
+import type { TrackerDefinition } from '#eunomia/tracker/define.js';
 import { LocalEunomia } from './batch.js';
 import { buildPrograms } from './build.js';
 import { rotated } from './cost.js';
@@ -57,17 +58,6 @@ const loads: Readonly<Record<string, Load>> = {
   udp: { kind: 'flooded', calls: 50_000, ringBytes: 4 << 20 },
   unix: { kind: 'misdialled', calls: 50_000, ringBytes: 4 << 20 },
 };
-/** Their events come when the counts are read. */
-const aggregating: ReadonlySet<string> = new Set([
-  'blockcount',
-  'capability',
-  'fileio',
-  'flow',
-  'opencount',
-  'runqlat',
-  'syscount',
-  'tcprtt',
-]);
 /** What they watch is rare: what is measured is what their hooks add where nothing of it happens. */
 const eventless: ReadonlySet<string> = new Set(['cputhrottle', 'tcpretrans']);
 const rare: ReadonlySet<string> = new Set(['oomkill']);
@@ -106,7 +96,8 @@ export async function trackers(
   const eunomia = await LocalEunomia.start();
   const workload = await Workload.start({ cpu: CPU, first: true });
   try {
-    for (const { name } of await loadTrackers()) {
+    for (const definition of await loadTrackers()) {
+      const { name } = definition;
       if (options.only.length && !options.only.includes(name)) continue;
       const load = loads[name];
       if (rare.has(name)) report.skip(name, 'its hook runs for its events alone, which are rare');
@@ -116,7 +107,7 @@ export async function trackers(
         const calls = options.quick ? Math.ceil(load.calls / 4) : load.calls;
         const rounds = options.quick ? 3 : 15;
         const peer = !options.quick || options.only.length > 0;
-        await measure(report, eunomia, process, name, { ...load, calls }, { rounds, peer });
+        await measure(report, eunomia, process, definition, { ...load, calls }, { rounds, peer });
         if (load.alone) await process.close();
       }
     }
@@ -145,13 +136,15 @@ async function measure(
   report: Report,
   eunomia: LocalEunomia,
   workload: Workload,
-  tracker: string,
+  definition: TrackerDefinition,
   { kind, calls, ringBytes = RING_BYTES }: Load,
   { rounds, peer }: { readonly rounds: number; readonly peer: boolean },
 ): Promise<void> {
+  const tracker = definition.name;
   const loadMs: number[] = [];
   const eventBytes: number[] = [];
-  const sees = !aggregating.has(tracker) && !eventless.has(tracker);
+  // Events of a tracker that aggregates in the kernel come when its counts are read.
+  const sees = !definition.kernelAggregate && !eventless.has(tracker);
   const session = async (pid: number | null, capture: CaptureMode): Promise<Running> => {
     const from = performance.now();
     const made = await eunomia.session(tracker, pid, capture, [], {}, ringBytes);

@@ -51,6 +51,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 export default defineTracker({
   name: '${camel}',
   minimumKernel: '5.12',
+  watches: 'programs that are executed: the thread that called exec', // TODO: in README.md
   blindSpots: ['A process that is forked and executes no program has no event.'],
   details: 'executed by thread {oldTid}',
   columns: ['oldTid'],

@@ -1,13 +1,18 @@
-// The contract, the trackers' definitions and their objects → docs/trackers.md. Reads build/, so it comes after the compiler.
+// The contract, the trackers' definitions and their objects → docs/trackers.md and the table of README.md. Reads build/, so it comes
+// after the compiler.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
+import { SetupError, filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
 
 const page = 'docs/trackers.md';
+const readme = 'README.md';
+/** What stands before the table of README.md, and behind it. */
+const tableStart = '<!-- Written by `npm run build` from src/trackers/: edit these. -->\n';
+const tableEnd = '<!-- The end of what is written. -->\n';
 /** Written by `npm run samples`. */
 export const samplesFile = 'docs/samples.json';
 
-/** Writes docs/trackers.md anew where what it tells of has changed. */
+/** Writes docs/trackers.md and the table of README.md anew where what they tell of has changed. */
 export async function writeTrackerDocs() {
   if (!existsSync(join(root, 'docs'))) return; // as in an image's build
   const sources = [
@@ -18,18 +23,32 @@ export async function writeTrackerDocs() {
     'src/linux/hook-capability.ts',
     ...(existsSync(join(root, samplesFile)) ? [samplesFile] : []),
   ];
-  const inputs = () => hashOf([...sources, page]);
-  if (isDone('tracker-docs', inputs(), [page])) return;
-  const text = await trackerDocs();
-  if (!existsSync(join(root, page)) || readFileSync(join(root, page), 'utf8') !== text) {
-    say(`writing ${page}`);
-    writeFileSync(join(root, page), text);
+  const inputs = () => hashOf([...sources, page, readme]);
+  if (isDone('tracker-docs', inputs(), [page, readme])) return;
+  const described = await describeTrackers();
+  for (const [path, text] of [
+    [page, trackersPage(described)],
+    [readme, withTable(readFileSync(join(root, readme), 'utf8'), described)],
+  ]) {
+    if (existsSync(join(root, path)) && readFileSync(join(root, path), 'utf8') === text) continue;
+    say(`writing ${path}`);
+    writeFileSync(join(root, path), text);
   }
   markDone('tracker-docs', inputs());
 }
 
 /** The text of docs/trackers.md. */
 export async function trackerDocs() {
+  return trackersPage(await describeTrackers());
+}
+
+/** README.md with its table as it should be. */
+export async function readmeWithTable(text) {
+  return withTable(text, await describeTrackers());
+}
+
+/** The schema, and of each tracker what the catalogue, its definition and its object tell. */
+async function describeTrackers() {
   const [{ contractSchema }, { Catalog }, { loadTrackers }, { createRuntime }, { capabilitiesFor }] = await Promise.all(
     [
       'api/graphql/schema.js',
@@ -40,7 +59,6 @@ export async function trackerDocs() {
     ].map((file) => import(join(root, 'build', file))),
   );
   const schema = contractSchema();
-  const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
   const runtimes = new Map(
     await Promise.all(
       (await loadTrackers()).map(async (definition) => [definition.name, await createRuntime(definition)]),
@@ -51,13 +69,54 @@ export async function trackerDocs() {
     [...runtimes.values()].map(({ definition }) => definition),
     (tracker, field) => runtimes.get(tracker).onDemand.includes(field),
   );
+  return {
+    schema,
+    trackers: trackers.map((tracker) => {
+      const runtime = runtimes.get(tracker.name);
+      return { tracker, runtime, capabilities: capabilitiesFor(runtime.hooks) };
+    }),
+  };
+}
+
+function withTable(text, { trackers }) {
+  const [head, ...more] = text.split(tableStart);
+  const [, tail, ...rest] = more.join('').split(tableEnd);
+  if (more.length !== 1 || tail === undefined || rest.length > 0)
+    throw new SetupError(`${readme} has not exactly one table between ${tableStart.trim()} and ${tableEnd.trim()}`);
+  const oldest = /^- Linux (\d+\.\d+) or later/m.exec(text)?.[1];
+  if (oldest === undefined) throw new SetupError(`${readme} does not tell which Linux is the oldest`);
+  const entries = trackers.map(({ tracker, runtime, capabilities }) => {
+    const { name, summary, minimumKernel, options } = tracker;
+    const needs = [
+      ...(isLater(minimumKernel, oldest) ? [`Linux ${minimumKernel}`] : []),
+      ...(capabilities.includes('CAP_NET_ADMIN') ? ['needs `CAP_NET_ADMIN`'] : []),
+    ];
+    const watches = cell(runtime.definition.watches ?? summary.replace(/\.$/, ''));
+    return [
+      code(name),
+      needs.length > 0 ? `${watches} (${needs.join(', ')})` : watches,
+      options.map((option) => code(option.name)).join(', '),
+    ];
+  });
+  const table = `| Tracker | What it reports | Options |\n| --- | --- | --- |\n${rows(entries)}\n`;
+  return `${head}${tableStart}\n${table}\n${tableEnd}${tail}`;
+}
+
+function isLater(kernel, other) {
+  const [major, minor] = kernel.split('.').map(Number);
+  const [otherMajor, otherMinor] = other.split('.').map(Number);
+  return major > otherMajor || (major === otherMajor && minor > otherMinor);
+}
+
+function trackersPage({ schema, trackers }) {
+  const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
   const common = new Set(Object.keys(schema.getType('TraceEvent').getFields()));
   const isCommon = ({ path }) => common.has(path.split('.')[0]);
-  const sections = trackers.map((tracker) =>
+  const sections = trackers.map(({ tracker, runtime, capabilities }) =>
     section(
       tracker,
-      runtimes.get(tracker.name),
-      capabilitiesFor,
+      runtime,
+      capabilities,
       schema.getType(tracker.eventType).description,
       tracker.fields.filter((field) => !isCommon(field)),
       samples[tracker.name],
@@ -79,7 +138,7 @@ programs. To add a tracker, see
 
 | Tracker | What it watches | Linux |
 | --- | --- | --- |
-${rows(trackers.map(({ name, summary, minimumKernel }) => [`[${name}](#${name.toLowerCase()})`, cell(summary), minimumKernel]))}
+${rows(trackers.map(({ tracker }) => [`[${tracker.name}](#${tracker.name.toLowerCase()})`, cell(tracker.summary), tracker.minimumKernel]))}
 
 All events have these fields:
 
@@ -94,12 +153,12 @@ An on-demand field is null in an event if nobody selected it when the event was 
 ${sections.join('\n')}`;
 }
 
-function section(tracker, { definition, hooks, layout }, capabilitiesFor, description, own, sample) {
+function section(tracker, { definition, hooks, layout }, capabilities, description, own, sample) {
   const { name, summary, minimumKernel, options, blindSpots } = tracker;
   const lacking = (definition.blindWithout ?? []).map(({ what, lacking: reason }) => `${what}: ${reason}.`);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
-    `Requires Linux ${minimumKernel} or later, and ${capabilitiesFor(hooks).map(code).join(', ')}. ` +
+    `Requires Linux ${minimumKernel} or later, and ${capabilities.map(code).join(', ')}. ` +
       `Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} ` +
       `bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
     options.length > 0

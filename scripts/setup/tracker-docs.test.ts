@@ -1,17 +1,48 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSchema, Kind, parse, validate, visit, type SelectionSetNode } from 'graphql';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 
-const { trackerDocs } = (await import(join(root, 'scripts/setup/tracker-docs.mjs'))) as {
+const { readmeWithTable, trackerDocs } = (await import(join(root, 'scripts/setup/tracker-docs.mjs'))) as {
+  readmeWithTable: (text: string) => Promise<string>;
   trackerDocs: () => Promise<string>;
 };
 const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
 
 it('docs/trackers.md is what the contract, the definitions and the objects give: run `npm run build` and commit it', async () => {
   expect(readFileSync(join(root, 'docs/trackers.md'), 'utf8')).toBe(await trackerDocs());
+});
+
+describe('the table of README.md', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+
+  it('is what the definitions give: run `npm run build` and commit it', async () => {
+    expect(await readmeWithTable(readme)).toBe(readme);
+  });
+
+  it('replaces what stands between its marks, and nothing else', async () => {
+    const changed = readme.replace(/^\| `exec` \|.*\n/m, '| `gone` | what is no tracker | |\n');
+    expect(changed).not.toBe(readme);
+    expect(await readmeWithTable(changed)).toBe(readme);
+    await expect(readmeWithTable('# Nothing')).rejects.toThrow(
+      'README.md has not exactly one table between <!-- Written by',
+    );
+  });
+
+  it('has each tracker with what it watches, its options and what it needs beyond what all need', async () => {
+    const rows = readme.split('\n').filter((line) => /^\| `\w+` \| \S/.test(line));
+    for (const { name, watches } of await loadTrackers()) {
+      const [row = '', ...others] = rows.filter((line) => line.startsWith(`| \`${name}\` |`));
+      expect(others).toEqual([]);
+      expect(row).toContain(`| ${watches}`);
+      expect(watches).not.toMatch(/\.$/);
+    }
+    const row = (name: string) => rows.find((line) => line.startsWith(`| \`${name}\` |`));
+    expect(row('udp')).toMatch(/ \(Linux 6\.3, needs `CAP_NET_ADMIN`\) \| `operations`, `failedOnly` \|$/);
+    expect(row('exec')).not.toContain('Linux');
+  });
 });
 
 it('has for each tracker an example that is valid', async () => {

@@ -102,6 +102,11 @@ export interface TrackerDefinition {
   readonly name: string;
   /** "major.minor" of the oldest Linux with all that the object uses. */
   readonly minimumKernel: string;
+  /**
+   * What it watches and what of it its events tell, for the table of README.md: a phrase without a full stop. The kernel and the rights
+   * that it needs are added. Default: the description of its options.
+   */
+  readonly watches?: string;
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
   /**

@@ -14,6 +14,9 @@ const ifKnown = (value: number) => (value < 0 ? null : value);
 export default defineTracker({
   name: 'bind',
   minimumKernel: '5.12',
+  watches:
+    'IPv4 and IPv6 sockets that are bound or begin to listen, and attempts that fail: address, real port, backlog, ' +
+    'protocol',
   details: '{bindOperation} {localAddress@localPort} [{protocol}] [backlog {backlog}] [= {errno}]',
   blindSpots: [
     'Sockets of other families than IPv4 and IPv6, and calls on what is no socket.',

@@ -7,6 +7,9 @@ import { operationMask, pushedOperation } from '../tracker/operation.js';
 export default defineTracker({
   name: 'blockcount',
   minimumKernel: '6.5',
+  watches:
+    'requests to disks, aggregated in the kernel by container, process, disk and operation: counts, bytes, queue ' +
+    'and device time, with histograms',
   details: '{blockOperation} [{disk}] × {count}, {bytes} [in {durationNs}][, errors {errors>0}]',
   blindSpots: blindSpotsOfBlock,
   formerNames: { blockOperation: 'operation' },

@@ -10,6 +10,7 @@ const NO_SECTOR = String(2n ** 64n - 1n);
 export default defineTracker({
   name: 'blockio',
   minimumKernel: '6.5',
+  watches: 'requests to disks: operation, disk, sector, bytes, time in the queue and in the device, flags, error',
   details: '{blockOperation} [{disk}] {bytes} [queued {queueNs}] [device {deviceNs}] [= {errno}]',
   blindSpots: blindSpotsOfBlock,
   formerNames: { blockOperation: 'operation' },

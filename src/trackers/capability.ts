@@ -49,6 +49,9 @@ const ifCall = <Value>(nr: number, value: Value) => (nr < 0 ? null : value);
 export default defineTracker({
   name: 'capability',
   minimumKernel: '6.14',
+  watches:
+    'checks of capabilities, aggregated in the kernel by container, process, capability, result, system call and ' +
+    'user namespace',
   details: '{capability} {granted:granted:denied} [in {name}] × {count}',
   blindSpots: [
     'What a process was allowed without a capability: the kernel asks for one only where the other rules refuse. A refusal ' +

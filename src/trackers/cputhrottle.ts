@@ -5,6 +5,9 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 export default defineTracker({
   name: 'cputhrottle',
   minimumKernel: '6.18',
+  watches:
+    'how often, and how long, threads are kept from running because their cgroup has used up its CPU limit, ' +
+    'aggregated in the kernel by container and process, with a histogram',
   details: 'throttled × {count}, {throttledNs} in all[, quota {quotaNs} of {periodNs}]',
   blindSpots: [
     'Which cgroup has used up its share: `quotaNs` and `periodNs` are those of the nearest one that has a limit.',

@@ -20,6 +20,9 @@ function bitsOf(name: string): { mask: number; value: number; exact: boolean } |
 export default defineTracker({
   name: 'device',
   minimumKernel: '5.18',
+  watches:
+    'uses of device files, as they are opened, made or checked: type, numbers, name, access, whether the rules of a ' +
+    'cgroup deny it',
   details: '{access} {type} {major}:{minor} [{name}] {denied:denied:allowed}',
   blindSpots: [
     'Whether the call succeeds: the rules of a cgroup v1, file modes, capabilities and the driver decide after the event, or before. ' +

@@ -40,6 +40,9 @@ const ifResponse = (operation: string, value: boolean) => (operation === 'RESPON
 export default defineTracker({
   name: 'dns',
   minimumKernel: '5.17',
+  watches:
+    'DNS queries and responses over UDP and TCP: name, type, code, answers, addresses, latency, server as the ' +
+    'process addressed it, process and container',
   details:
     '{dnsOperation} [{queryType}] [{name}] [{rcode}] [{addresses}] [{latencyNs}] [@{serverAddress}] [{malformed:malformed}]',
   blindSpots: [

@@ -7,6 +7,9 @@ const ifIp = (version: number, address: string) => (version ? address : null);
 export default defineTracker({
   name: 'drop',
   minimumKernel: '5.17',
+  watches:
+    "IP packets that the kernel drops: the kernel's reason by name, function, protocol, addresses, ports, device, " +
+    'network namespace, container',
   details:
     '{dropReason} [{protocol}] [{sourceAddress@sourcePort} > {targetAddress@targetPort}] [on {device}] in {location}',
   blindSpots: [

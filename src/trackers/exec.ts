@@ -4,6 +4,9 @@ import { defineTracker, ifPath, namespaceInode, pushedErrno } from '../tracker/d
 export default defineTracker({
   name: 'exec',
   minimumKernel: '5.17',
+  watches:
+    'program executions and failed attempts: path, argv up to 32 KiB, working directory, namespaces, whether the ' +
+    'file is deleted or in memory',
   details: '{args|filename} [= {errno}]',
   trigger: 'ls /etc',
   blindSpots: [

@@ -5,6 +5,7 @@ import { defineTracker } from '../tracker/define.js';
 export default defineTracker({
   name: 'exit',
   minimumKernel: '5.12',
+  watches: 'process exits: exit code, signal, core dump, lifetime',
   details: '[code {exitCode}] [killed by {signal}] [{coreDumped:with a core dump}] after {lifetimeNs}',
   blindSpots: [
     'A thread that exits while its process continues has no event.',

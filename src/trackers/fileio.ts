@@ -31,6 +31,9 @@ function check(options: TrackerOptions, path: string): void {
 export default defineTracker({
   name: 'fileio',
   minimumKernel: '5.17',
+  watches:
+    "reads and writes of regular files, aggregated in the kernel by container, process and file, io_uring's too: " +
+    'counts, bytes, durations, with histograms; slow ones as events of their own',
   details: '{path|inode} [read {readBytes>0}] [written {writtenBytes>0}] [errors {errors>0}] [{slow:slow}]',
   blindSpots: [
     'Files that are mapped into memory (mmap): what is read and written there makes no call.',

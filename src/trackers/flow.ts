@@ -13,6 +13,9 @@ const ofWire = ['flow_egress', 'flow_ingress', 'owner_create'];
 export default defineTracker({
   name: 'flow',
   minimumKernel: '5.12',
+  watches:
+    'network traffic, aggregated in the kernel by container, process and peer, TCP and UDP, in two measures: the ' +
+    'bytes that processes send and receive, and the packets and bytes on the wire',
   details:
     '[{protocol}] [{remoteAddress@remotePort}] ' +
     'sent {processSentBytes} (wire {wireSentBytes}) received {processReceivedBytes} (wire {wireReceivedBytes})',

@@ -155,6 +155,9 @@ const ownerOf = (operation: string, id: number) => (operation === 'CHOWN' && id 
 export default defineTracker({
   name: 'fsop',
   minimumKernel: '5.17',
+  watches:
+    "unlink, rename, link, mkdir, mknod, chmod, chown, truncate, extended attributes, io_uring's too: paths as " +
+    'passed with their base directories, the path of a descriptor, flags, mode, error',
   details: '{fsopOperation} {resolved|path} [> {newPath}] [{modeText}] [= {errno}]',
   blindSpots: [
     'What a path leads to: `path` is what the caller passed, and `directory` where it starts. Symbolic ' +

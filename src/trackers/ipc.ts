@@ -172,6 +172,9 @@ const NO_SIZE = String(2n ** 64n - 1n);
 export default defineTracker({
   name: 'ipc',
   minimumKernel: '5.17',
+  watches:
+    'System V shared memory, message queues and semaphores, POSIX message queues, and descriptors that are passed ' +
+    'over Unix domain sockets: ids, keys, sizes, commands, time that calls wait, what is passed, and by whom',
   details:
     '{ipcOperation} [{name|path}] [id {ipcId}] [{sizeBytes}] [fd {fd}] [peer {peerPid} {peerComm}] [{durationNs}] [= {errno}]',
   blindSpots: [

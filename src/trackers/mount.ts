@@ -98,6 +98,9 @@ const ifKnown = (known: boolean, bits: number) => (known ? flagNames(bits, attri
 export default defineTracker({
   name: 'mount',
   minimumKernel: '5.17',
+  watches:
+    'mounts, bind mounts, moves, changes, unmounts and pivot_root, by the older and the newer calls: source, ' +
+    'target, the path behind a descriptor, type, options, flags, attributes, error',
   details: '{mountOperation} {resolved|target} [{fsType}] [from {source}] [{flags}] [= {errno}]',
   blindSpots: [
     'What is not attached is not mounted: fsopen, fsconfig, fsmount, fspick, open_tree and open_tree_attr have no event. ' +

@@ -5,6 +5,9 @@ const ifLimited = (limited: boolean, bytes: string) => (limited ? bytes : null);
 export default defineTracker({
   name: 'oomkill',
   minimumKernel: '6.9',
+  watches:
+    'processes that the kernel kills because memory has run out: their memory, the cgroup whose limit was reached, ' +
+    'and the process whose allocation failed',
   details: 'killed with {anonBytes} [of {limitBytes}] [in {memoryCgroup}] [by {triggerPid} {triggerComm}]',
   blindSpots: [
     'Processes that are killed with the victim because they share its memory (CLONE_VM) have no event of their own: see the tracker exit.',

@@ -23,6 +23,9 @@ const mayCreate = (flags: bigint) => flags !== UNKNOWN_OPEN_FLAGS && (flags & CR
 export default defineTracker({
   name: 'open',
   minimumKernel: '5.17',
+  watches:
+    'opened files and failed attempts: path as passed, resolved path and its state, whether the file is deleted, ' +
+    'flags, mode, descriptor or error; the stack of a refusal',
   details: '{path|resolved} [= {errno}] [{flags}] [= {fd}]',
   costly: ['stack'],
   blindSpots: [

@@ -10,6 +10,9 @@ import { blindWithoutUring, uring } from '../tracker/uring.js';
 export default defineTracker({
   name: 'opencount',
   minimumKernel: '5.17',
+  watches:
+    'the same opened files, aggregated in the kernel by container, process, path and flags: how often, and when ' +
+    'first and last; failed attempts one by one',
   details: '{path} [= {errno}] [{flags}] × {count}',
   blindSpots: [
     'The blind spots of the tracker open.',

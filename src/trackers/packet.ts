@@ -27,6 +27,9 @@ function check(options: TrackerOptions, path: string): void {
 export default defineTracker({
   name: 'packet',
   minimumKernel: '5.12',
+  watches:
+    'IP packets that sockets send and receive, with their first bytes: direction, addresses, ports, flags of TCP, ' +
+    'size, process and container; exported as pcapng for Wireshark',
   details:
     '{packetDirection} [{protocol}] [{sourceAddress@sourcePort} > {targetAddress@targetPort}] {packetBytes} [{tcpFlags}]',
   blindSpots: [

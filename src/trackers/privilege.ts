@@ -316,6 +316,10 @@ const ofEffective = (read: (before: string, after: string) => string[]): FieldDe
 export default defineTracker({
   name: 'privilege',
   minimumKernel: '5.17',
+  watches:
+    'changes and uses of privileges: users, groups, capabilities, namespaces, roots, ptrace, memory of other ' +
+    'processes, BPF, modules, kexec, keys, memfds, prctl and seccomp, with arguments by name, credentials and ' +
+    'namespaces before and after, target process and its container',
   details: '{privilegeCall} [{command}] [{arguments}] [of {targetPid} {targetComm}] [{changes}] [= {errno}]',
   blindSpots: [
     'Privileges that change without one of these calls: executing a set-user-ID program or one with file capabilities (the ' +

@@ -4,6 +4,9 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 export default defineTracker({
   name: 'runqlat',
   minimumKernel: '6.4',
+  watches:
+    'how long threads that can run wait for a CPU, aggregated in the kernel by container, process and name of the ' +
+    'thread, with histograms',
   details: 'waited × {count}, {waitNs} in all[, preempted × {preemptions>0}]',
   blindSpots: [
     'A thread that waits when the session starts is counted from its next wait on, and one that waits when it stops is not counted.',

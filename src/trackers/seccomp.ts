@@ -13,6 +13,9 @@ const returning: ReadonlySet<string> = new Set(['ERRNO', 'ERRNO_OR_USER_NOTIF'])
 export default defineTracker({
   name: 'seccomp',
   minimumKernel: '5.17',
+  watches:
+    'system calls that seccomp filters refuse, told apart from what the kernel refuses: name, arguments, action, ' +
+    'error, stack',
   details: '{name|nr} {action} [= {errno}]',
   costly: ['stack'],
   blindSpots: [

@@ -56,6 +56,9 @@ const nameOf = (signal: number) => (signal > 64 ? String(signal) : signalName(si
 export default defineTracker({
   name: 'signal',
   minimumKernel: '5.15',
+  watches:
+    'signals sent by processes or the kernel, and failed attempts: sender, target and its container, code, result, ' +
+    'handler',
   details: '{signal} [to {targetPid} {targetComm}] [from {senderPid}] [{signalResult}] [= {errno}]',
   blindSpots: [
     'When one thread ends its process (exit_group, a fatal signal), the other threads are killed without ' +

@@ -14,6 +14,8 @@ const ofHello = (read: (hello: ClientHello) => FieldValue): FieldDefinition => (
 export default defineTracker({
   name: 'sni',
   minimumKernel: '5.17',
+  watches:
+    'TLS over TCP, on any port: the name of the server that a process asks for, ALPN, version, JA4, remote address',
   details: '[{name}] [{remoteAddress@remotePort}] [{alpn}] [{tlsVersion}] [{ja4}] [{malformed:malformed}]',
   blindSpots: [
     'QUIC (HTTP/3) and DTLS, which are sent over UDP.',

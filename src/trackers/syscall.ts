@@ -6,6 +6,7 @@ import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelec
 export default defineTracker({
   name: 'syscall',
   minimumKernel: '5.13',
+  watches: 'every system call when it returns: name, result or error, duration; the stack of a refusal',
   details: '{name|nr} [= {errno|ret}] [{durationNs}]',
   costly: ['stack'],
   blindSpots: [

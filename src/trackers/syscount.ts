@@ -14,6 +14,9 @@ function check(options: TrackerOptions, path: string): void {
 export default defineTracker({
   name: 'syscount',
   minimumKernel: '5.12',
+  watches:
+    'the same calls, aggregated in the kernel by container, process and call: counts, errors, durations and their ' +
+    'histogram',
   details: '{name|nr} [{argument}] × {count} [in {durationNs}][, errors {errors>0}]',
   blindSpots: [
     'The blind spots of the tracker syscall: calls that do not return, io_uring requests, the vDSO.',

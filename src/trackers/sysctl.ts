@@ -4,6 +4,9 @@ import { pushedOperation } from '../tracker/operation.js';
 export default defineTracker({
   name: 'sysctl',
   minimumKernel: '5.17',
+  watches:
+    "writes of the kernel's parameters (/proc/sys), and reads on request: name, value before and after, network " +
+    'namespace',
   details: '{sysctlOperation} {name} [{oldValue}] [> {newValue}]',
   blindSpots: [
     'Whether the kernel takes the new value: it is checked after the event. A value that is not valid, or a `position` other than 0, ' +

@@ -25,6 +25,7 @@ const atClose = (operation: string, bytes: string) =>
 export default defineTracker({
   name: 'tcp',
   minimumKernel: '5.12',
+  watches: 'TCP connections that are established, accepted, closed or fail, IPv4 and IPv6: addresses, bytes, durations',
   details:
     '{tcpOperation} {remoteAddress@remotePort} [{durationNs}] [sent {sentBytes}] [received {receivedBytes}] ' +
     '[= {errno}] [local {localAddress@localPort}]',

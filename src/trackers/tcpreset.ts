@@ -7,6 +7,9 @@ const directions = ['SENT', 'RECEIVED'];
 export default defineTracker({
   name: 'tcpreset',
   minimumKernel: '5.12',
+  watches:
+    "TCP resets that are sent and received: both ends, state, the kernel's reason for sending (Linux 6.10); of the " +
+    'process that owns the connection',
   details: '{direction} {remoteAddress@remotePort} [{state}] [{resetReason}] [local {localAddress@localPort}]',
   blindSpots: [
     'Resets that the kernel ignores, as those with a wrong sequence number, and those that end an attempt to connect to this machine ' +

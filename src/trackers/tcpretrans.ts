@@ -9,6 +9,10 @@ const ifEstablished = <Value>(established: boolean, value: Value): Value | null 
 export default defineTracker({
   name: 'tcpretrans',
   minimumKernel: '5.12',
+  watches:
+    'TCP segments that are sent again: both ends, why (handshake, fast retransmit, timeout, tail loss probe), ' +
+    'state, sequence number, segments, bytes, round-trip time, congestion window; of the process that owns the ' +
+    'connection',
   details: '{retransmitReason} {remoteAddress@remotePort} segments {segments} [{state}] [rtt {srttNs}]',
   blindSpots: [
     'Whether a segment was really lost: it, or its acknowledgement, may only have been late. What is lost without being sent ' +

@@ -8,6 +8,9 @@ const ifPort = (port: number): number | null => port || null;
 export default defineTracker({
   name: 'tcprtt',
   minimumKernel: '5.12',
+  watches:
+    'round-trip times of TCP connections, aggregated in the kernel by container, process and peer, with histograms: ' +
+    'smoothed times and their deviations',
   details: '{remoteAddress@remotePort} [{srttNs}] × {count}',
   blindSpots: [
     "The kernel's round-trip time is smoothed: one measurement changes it by an eighth of the difference. It includes the time that the " +

