@@ -21,8 +21,6 @@ function project(
       // it, and runs ~/.bashrc first: what that does would be in the sessions that watch it.
       env: { SHLVL: '2' },
       hookTimeout: seconds * 2000,
-      // A second by default, which a busy machine takes.
-      expect: { poll: { timeout: 30_000 } },
       sequence: { groupOrder },
       // Fresh modules and mocks for each file, also in a process that is kept for the next file (scripts/test.mjs).
       poolOptions: { forks: { isolate: true } },

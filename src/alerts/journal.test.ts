@@ -17,7 +17,7 @@ import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { temporaryDirectory } from '../../test/support/store.js';
-import { untilHolds } from '../../test/support/until.js';
+import { until, untilHolds } from '../../test/support/until.js';
 import { createLog } from '../base/log.js';
 import { root } from '../base/paths.js';
 import type { Alert, NewAlert } from './alert.js';
@@ -266,7 +266,7 @@ describe('alerts', () => {
         return { kind: 'place', receiver: 'one', revision: 0 };
       });
     append();
-    await expect.poll(() => sync.mock.calls.length).toBe(1);
+    await until('it is synced', () => sync.mock.calls.length === 1);
     for (alerts = 0; alerts < 150_000; alerts++) append();
     goOn();
     await journal.written();

@@ -1,9 +1,10 @@
 import { createClient } from 'graphql-ws';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { NewAlert } from '../../src/alerts/alert.js';
 import { temporaryDirectory } from '../support/store.js';
+import { until } from '../support/until.js';
 import { createFixture, createServer, dataOf, post, type Fixture, type FixtureOptions } from './support.js';
 
 /** Alerts as clients see them: what people do with them, filters, counts, silences. How they last, src/alerts/journal.test.ts shows. */
@@ -393,8 +394,10 @@ it('changes of alerts are sent to whom asks for them, and to nobody else', async
       'subscription { alerts(where: { rules: ["shell"] }, includeSilenced: true) { title silencedBy { reason } } }',
   });
   const next = async () => (await changes.next()).value.data.alertChanged;
+  const book = fixture.services.alerts;
+  const subscribed = [vi.spyOn(book, 'follow'), vi.spyOn(book, 'followChanges')];
   const [change, alert] = [next(), alerts.next()];
-  await sleep(300); // both are heard: neither tells that it has begun
+  await until('both are subscribed', () => subscribed.every(({ mock }) => mock.calls.length > 0));
   const { id } = raise({ title: 'one', key: 'k' });
   expect(await change).toEqual({ title: 'one', state: 'OPEN', count: '1' });
   expect((await alert).value.data.alerts).toEqual({ title: 'one', silencedBy: null });

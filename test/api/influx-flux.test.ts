@@ -17,6 +17,7 @@ import {
   timeAt,
   type TestStore,
 } from '../support/influx.js';
+import { until } from '../support/until.js';
 
 /**
  * Flux and the API of 2.x against a contract: no InfluxDB 2 can be installed here. A server of this test checks the
@@ -277,7 +278,7 @@ data
       ['own', 'STOPPED', 'INTERRUPTED'],
       ['others', 'RUNNING', null],
     ]);
-    await expect.poll(() => opened.sender.stats.written).toBe(1);
+    await until('the session is in the database', () => opened.sender.stats.written === 1);
     expect(written()).toEqual([
       expect.stringMatching(
         /^eunomia\.session,host=h,session=own state="STOPPED",stopReason="INTERRUPTED",.*,events=0i,nextSeq=0i 1700000000000000000$/,
@@ -290,7 +291,7 @@ data
     async (when) => {
       const { store, sender } = opened;
       const sink = await store.record(sessionOf('EVENTS', ['exec'], 's1'));
-      await expect.poll(() => sender.stats.written).toBe(1);
+      await until('the session is in the database', () => sender.stats.written === 1);
       if (when.endsWith('no points')) {
         answers.set('POST /api/v2/write', () => ({ status: 503, body: '{}' }));
         await sink.finish(ended);
@@ -302,7 +303,7 @@ data
       });
       await (when.endsWith('no points') ? store.session('s1') : store.sessions());
       answers.delete('POST /api/v2/write');
-      await expect.poll(() => sender.stats.queued, { timeout: 10_000 }).toBe(0);
+      await until('all is sent', () => sender.stats.queued === 0);
       const reasons = written().flatMap((line) => /stopReason="(\w+)"/.exec(line)?.slice(1) ?? []);
       expect(new Set(reasons)).toEqual(new Set(['REQUESTED']));
     },

@@ -9,6 +9,7 @@ import { BASE, aggregate, ended, fields, execEvent, exitEvent, sessionOf, sliceO
 import { fakeInflux3, type FakeInflux3 } from '../support/influx3.js';
 import { influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
+import { until, untilHolds } from '../support/until.js';
 
 /** The whole store on the contract of InfluxDB 3 (test/support/influx3.ts): it is found out by what the server says. */
 const TOKEN = 'apiv3_secret';
@@ -244,12 +245,12 @@ describe('an InfluxDB 3', () => {
     const { store, sender } = await opened();
     await sender.push(['eunomia_exec,host=h seq="text" 1']);
     await sender.flush();
-    await expect.poll(() => sender.stats.written).toBe(1);
+    await until('the line is in the database', () => sender.stats.written === 1);
     const sink = await store.record(sessionOf('EVENTS'));
     await sink.write([sliceOf([execEvent(timeAt(BASE)), execEvent(timeAt(BASE, 1))], 0)], null);
     await sender.push(['nothing']);
     await sink.finish(ended);
-    await expect.poll(() => sender.stats.queued).toBe(0);
+    await until('all is sent', () => sender.stats.queued === 0);
     const { accepted, written, rejected, dropped } = sender.stats;
     expect({ accepted, written, rejected, dropped }).toEqual({ accepted: 6, written: 3, rejected: 3, dropped: 0 });
     expect((await store.status()).problem).toMatch(
@@ -265,7 +266,7 @@ describe('an InfluxDB 3', () => {
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);
     await sink.flush();
-    await expect.poll(() => sender.stats.queued).toBe(0);
+    await until('all is sent', () => sender.stats.queued === 0);
     server.outage = 503;
     await sink.write(
       [
@@ -277,10 +278,10 @@ describe('an InfluxDB 3', () => {
       null,
     );
     await sink.flush();
-    await expect.poll(() => sender.stats.state).toBe('AWAY');
+    await until('the database is away', () => sender.stats.state === 'AWAY');
     server.outage = null;
     await sink.finish(ended);
-    await expect.poll(() => sender.stats.queued, { timeout: 10_000 }).toBe(0);
+    await until('all is sent', () => sender.stats.queued === 0);
     expect((await store.history(storedQuery(record.id), firstOf(1000))).events).toHaveLength(100);
     expect(sink.progress).toMatchObject({ written: 100, pending: 0, dropped: 0 });
   });
@@ -307,7 +308,7 @@ describe('an InfluxDB 3', () => {
     const line = await own.store.record(record);
     await line.write([sliceOf([execEvent(timeAt(BASE, 3)), execEvent(timeAt(BASE, 4))], 0)], null);
     await line.flush();
-    await expect.poll(() => own.sender.stats.queued).toBe(0);
+    await until('all is sent', () => own.sender.stats.queued === 0);
     expect(await other.store.session(record.id)).toMatchObject({ state: 'RUNNING', stopReason: null });
     await own.store.remove(record.id).catch(() => undefined); // all that is in its memory is gone, as after kill -9
     expect(await own.store.session(record.id)).toMatchObject({
@@ -317,16 +318,19 @@ describe('an InfluxDB 3', () => {
       nextSeq: 2,
       stoppedAt: timeAt(BASE, 4),
     });
-    await expect
-      .poll(() => other.store.session(record.id))
-      .toMatchObject({
-        state: 'STOPPED',
-        stopReason: 'INTERRUPTED',
-        events: 2,
-        nextSeq: 2,
-        stoppedAt: timeAt(BASE, 4),
-        name: record.name,
-      });
+    const cutOff = await untilHolds(
+      'it is known to be cut off',
+      () => other.store.session(record.id),
+      (session) => session?.state === 'STOPPED',
+    );
+    expect(cutOff).toMatchObject({
+      state: 'STOPPED',
+      stopReason: 'INTERRUPTED',
+      events: 2,
+      nextSeq: 2,
+      stoppedAt: timeAt(BASE, 4),
+      name: record.name,
+    });
   });
 
   it('says why it deletes no session, what a wrong token is, and which database is not there', async () => {
@@ -336,12 +340,14 @@ describe('an InfluxDB 3', () => {
     const wrong = await opened({ token: 'wrong' });
     const sink = await wrong.store.record(sessionOf('EVENTS'));
     await sink.flush();
-    await expect
-      .poll(async () => wrong.store.status())
-      .toMatchObject({
-        state: 'FAILED',
-        problem: expect.stringContaining('HTTP 401: the request was not authenticated') as string,
-      });
+    const status = await untilHolds(
+      'it has failed',
+      async () => wrong.store.status(),
+      ({ state }) => state === 'FAILED',
+    );
+    expect(status).toMatchObject({
+      problem: expect.stringContaining('HTTP 401: the request was not authenticated') as string,
+    });
   });
 });
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { temporaryDirectory } from '../support/store.js';
+import { until } from '../support/until.js';
 import { callerOf, dataOf, post } from './support.js';
 import { closing, serve, start, update, exits } from './updating.js';
 
@@ -199,9 +200,11 @@ describe('updateSession with persist', () => {
     const store = fixture.services.stores.get('EMBEDDED');
     if (!store) throw new Error('there is a store');
     const remove = store.remove.bind(store);
+    let forgotten = 0;
     vi.spyOn(store, 'remove').mockImplementation(async (session) => {
-      await sleep(200);
-      return remove(session);
+      await sleep(100);
+      await remove(session);
+      forgotten += 1;
     });
     fixture.kernel.refuse = new Error('no room');
     const failing = update(url, id, { persist: {}, target: { pids: [process.pid] } });
@@ -210,7 +213,7 @@ describe('updateSession with persist', () => {
     expect((await other).errors).toBeUndefined();
     fixture.kernel.refuse = null;
     happen();
-    await sleep(300);
+    await until('the store has forgotten what failed', () => forgotten > 0);
     expect(await store.session(id)).toMatchObject({ id });
     expect((await keptOf(url, id)).persistence).toMatchObject({ state: 'WRITING', dropped: '0' });
   });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createServer, createFixture, dataOf, post, startedId, type Fixture } from './support.js';
-import { until } from '../support/until.js';
+import { until, untilHolds } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -27,7 +27,7 @@ const start = async (where: unknown, trackers: readonly object[] = [{ exec: {} }
 interface Plan {
   readonly where: string | null;
   readonly trackers: readonly Readonly<Record<string, unknown>>[];
-  readonly sharing: { readonly sessions: number; readonly reason: string };
+  readonly sharing: { readonly sessions: number; readonly eventsPerSecond: number | null; readonly reason: string };
 }
 
 async function explain(id: string): Promise<Plan> {
@@ -201,7 +201,11 @@ describe('explain', () => {
 
   it('lets a filter share quiet programs without one, and is exact for each sharer', async () => {
     const plain = await start(null);
-    await new Promise((resolve) => setTimeout(resolve, 1050));
+    await untilHolds(
+      'the rate is known',
+      () => explain(plain),
+      ({ sharing }) => sharing.eventsPerSecond !== null,
+    );
     const filtered = await start({ process: { pid: { gte: 15 } } });
     expect(fixture.kernel.sources).toHaveLength(1);
     expect(await explain(filtered)).toMatchObject({

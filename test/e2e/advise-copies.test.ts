@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -205,7 +205,9 @@ describe('a verification', () => {
       'a copy runs',
       async () => (await docker.docker('ps', '-q', '--filter', 'label=eunomia.advice')) !== '',
     );
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await until('the probe has connected to its port 80', async () =>
+      /^ *\d+: \S+ \S+:0050 01 /m.test(await readFile('/proc/net/tcp', 'utf8')),
+    );
     const before = Date.now();
     await other.end('SIGTERM');
     expect(Date.now() - before).toBeLessThan(30_000);

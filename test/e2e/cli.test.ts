@@ -7,6 +7,8 @@ import {
   type SpawnOptionsWithoutStdio,
 } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -84,6 +86,26 @@ async function anyServer(): Promise<string> {
     return served;
   });
   return (await lasting).url;
+}
+
+/** Another address of a server, and what the server has sent there. */
+async function relay(url: string): Promise<{ url: string; sent: () => string }> {
+  const { hostname, port } = new URL(url);
+  let sent = '';
+  const listener = createServer((client) => {
+    const server = connect(Number(port), hostname);
+    server.on('data', (data) => (sent += data.toString('latin1')));
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ] as const)
+      from
+        .pipe(to)
+        .on('error', () => undefined)
+        .on('close', () => from.destroy());
+  });
+  await once(listener.listen(0, '127.0.0.1').unref(), 'listening');
+  return { url: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`, sent: () => sent };
 }
 
 /** Executes /bin/echo in a child of ours; `--pid` of this process sees nothing else. */
@@ -210,10 +232,11 @@ describe('eunomia run', () => {
 
   it('top prints into a pipe what it had counted when the server goes', async () => {
     const { server, url } = await serve();
-    const counting = command('top', 'exec', ...self, '--by', 'filename', '--every', '100ms', '--server', url);
+    const between = await relay(url);
+    const counting = command('top', 'exec', ...self, '--by', 'filename', '--every', '100ms', '--server', between.url);
     await counting.says(/counting/);
     for (let i = 0; i < 3; i++) echo('counted');
-    await sleep(3000);
+    await until('top has been sent the count', () => /"count":"?3\b/.test(between.sent()));
     server.child.kill('SIGKILL');
     expect(await counting.ends()).toBe(1);
     expect(counting.out).toMatch(/^count +per second +filename\n3 +\d+ +\/bin\/echo\n$/);

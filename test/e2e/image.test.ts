@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
@@ -96,7 +95,15 @@ describe('the image', () => {
           headers: { 'content-type': 'application/json', authorization: 'Bearer act-on-containers' },
           body: await firstQuery(),
         });
-        await sleep(1500);
+        await until('the trace runs', async () => {
+          const response = await fetch(`${base}/graphql`, {
+            method: 'POST',
+            headers: { 'content-type': 'application/json', authorization: 'Bearer act-on-containers' },
+            body: JSON.stringify({ query: '{ sessions(state: RUNNING) { nodes { id } } }' }),
+          });
+          const { data } = (await response.json()) as { data: { sessions: { nodes: object[] } } };
+          return data.sessions.nodes.length > 0;
+        });
         // It lives for a second: where containers have no v2 cgroup, the first process must be there to be looked up.
         const work = 'sleep 1; exec /bin/busybox echo "Hello, kernel"';
         await docker.run('--rm', '--network', 'none', '--name', name, TEST_IMAGE, 'sh', '-c', work);

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { TraceEvent } from '../../src/event/event.js';
 import { filterOf } from '../../src/filter/index.js';
@@ -79,8 +78,9 @@ describe('rollups', () => {
         Array.from({ length: 2500 }, (_, i) => exits(part * 2500 + i)),
         part * 2500,
       );
+      const { accepted } = sender.stats;
       await sink.write([slice], null);
-      await sleep(1200); // windows are written as they close
+      await until('windows have closed, and are written', () => sender.stats.accepted > accepted);
     }
     await sink.finish(ended);
     await until('all is sent', () => sender.stats.queued === 0);

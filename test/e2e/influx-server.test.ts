@@ -1,11 +1,10 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { influx1, type Database } from '../support/influx.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
-import { until } from '../support/until.js';
+import { until, untilHolds } from '../support/until.js';
 import { scratch } from '../support/workload.js';
 
 /** The server, its kernel programs and a real InfluxDB, asked as a client asks. */
@@ -140,7 +139,15 @@ it('two servers on one database know whose sessions are cut off, while the other
   await run('/bin/echo', ['before the end']);
   const all = { ...ended, [cut]: 'RUNNING', [rolledCut]: 'RUNNING' };
   await lists(b, all);
-  await sleep(2000); // the events are written
+  interface Stored {
+    readonly session: { readonly persistence: { readonly written: string } };
+  }
+  for (const id of [cut, rolledCut])
+    await untilHolds(
+      'its events are written',
+      () => again.query<Stored>(`{ session(id: "${id}") { persistence { written } } }`),
+      ({ session: { persistence } }) => persistence.written !== '0',
+    );
   await again.end('SIGKILL');
   await lists(b, all); // it may come back
   const last = await server('a');

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { blocksRunBy } from '../support/page.js';
 import { startServer, type TestServer } from '../support/server.js';
-import { until } from '../support/until.js';
+import { until, untilHolds } from '../support/until.js';
 
 /** Tools for agents, by the client of the protocol's own SDK. */
 const main = join(root, 'dist/main.js');
@@ -126,9 +126,12 @@ it('reads what is stored, of a session that it may start when it is allowed', as
     variables: { input: { trackers: [{ open: {} }], for: '1s', persist: {}, where: { expr: `path == "${secret}"` } } },
   });
   const { startSession } = JSON.parse(started.text) as { startSession: { id: string } };
-  await expect
-    .poll(async () => (await call(agent, 'sessions')).text)
-    .toMatch(new RegExp(`^${startSession.id} .*stopped`, 'm'));
+  const stopped = new RegExp(`^${startSession.id} .*stopped`, 'm');
+  await untilHolds(
+    'it has stopped',
+    async () => (await call(agent, 'sessions')).text,
+    (sessions) => stopped.test(sessions),
+  );
   const stored = await call(agent, 'history', { session: [startSession.id], 'group-by': 'path' });
   expect(stored.text).toMatch(new RegExp(`${secret},`));
 });
@@ -172,10 +175,11 @@ it('cuts what is too long, and says so; what an agent cancels ends', async () =>
   const named = async () =>
     (await server.query<{ sessions: { nodes: { name: string }[] } }>('{ sessions(state: RUNNING) { nodes { name } } }'))
       .sessions.nodes;
-  await expect.poll(named).toEqual([expect.objectContaining({ name: 'eunomia run exec' })]);
+  const [session] = await untilHolds('it runs', named, (sessions) => sessions.length === 1);
+  expect(session).toEqual({ name: 'eunomia run exec' });
   given.abort();
   await expect(running).rejects.toThrow();
-  await expect.poll(named).toEqual([]);
+  await untilHolds('it has ended', named, (sessions) => sessions.length === 0);
 });
 
 /** `eunomia mcp --listen`, and what it says. */

@@ -13,7 +13,7 @@ import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { allBlocks, blocksIn, blocksRunBy, type Block } from '../support/page.js';
 import { startServer, type TestServer } from '../support/server.js';
-import { until } from '../support/until.js';
+import { until, untilHolds } from '../support/until.js';
 
 // The blocks of code of README.md and docs/, with a real server, a container "web" and a directory to work in.
 
@@ -101,12 +101,23 @@ beforeAll(async () => {
   const session = await startSession('target: { containers: [{ name: "*" }] }, persist: {}');
   const made = [
     'eunomia advise web --for 2s --out web-advice && cp web-advice/advice.json a',
-    'sleep 1; eunomia advise web --for 1s --out other-advice && cp other-advice/advice.json b',
-    `sleep 3; eunomia export ${session} -o trace.ndjson`,
-    `sleep 3; eunomia export ${session} -o trace.parquet`,
+    'eunomia advise web --for 1s --out other-advice && cp other-advice/advice.json b',
+    `eunomia export ${session} -o trace.ndjson`,
+    `eunomia export ${session} -o trace.parquet`,
     'eunomia report --host --for 1s --json > after.json',
-    'sleep 2; eunomia backup -o eunomia.duckdb',
+    'eunomia backup -o eunomia.duckdb',
   ];
+  await untilHolds(
+    'there is something to export of what the containers do',
+    () =>
+      server.query<{ session: { aggregate: { key: { value: string }[] }[] } }>(
+        `{ session(id: "${session}") { aggregate(groupBy: ["tracker"]) { key { value } } } }`,
+      ),
+    ({ session: { aggregate } }) => {
+      const seen = aggregate.flatMap(({ key }) => key.map(({ value }) => value));
+      return ['exec', 'exit', 'open', 'tcp'].every((tracker) => seen.includes(tracker));
+    },
+  );
   for (const { line, code, out } of await Promise.all(made.map((each) => ran(each, prepared))))
     if (code !== 0) throw new Error(`${line} ended with ${code}: ${out}`);
   alert = await until('an alert', async () => {
@@ -361,7 +372,12 @@ describe('README.md', () => {
     // It watches for five seconds: on a busy machine, the container may begin after them.
     for (let tries = 0; tries < 4; tries++) {
       const asked = ran(query.text.replace('http://127.0.0.1:4000', base), prepared);
-      await sleep(1500);
+      await until('the trace runs', async () => {
+        const { sessions } = await server.query<{ sessions: { nodes: { stopsAt: string | null }[] } }>(
+          '{ sessions(state: RUNNING) { nodes { stopsAt } } }',
+        );
+        return sessions.nodes.some(({ stopsAt }) => stopsAt !== null);
+      });
       const started = await ran(container.text, prepared);
       expect(started.out).toContain('Hello, kernel');
       const nodes = comparable((await asked).out);

@@ -2,7 +2,6 @@ import { chmod, copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promise
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
@@ -73,6 +72,10 @@ async function alertOf(server: TestServer, container: string, title: string, mes
   return alerts.find(isIt) as Alert;
 }
 
+interface Counted {
+  readonly session: { readonly plugins: readonly { readonly stats: { readonly queued: string } }[] };
+}
+
 async function withPlugins(server: TestServer): Promise<string> {
   const plugins = SHIPPED.filter((name) => name !== 'port-scan').map((name) => `{ name: "${name}" }`);
   return startSession(
@@ -111,7 +114,16 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
       `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo ` +
         "nested'; seq 100 | while read x; do :; done",
     );
-    await sleep(500);
+    await untilHolds(
+      'the plugins have had all of it',
+      async () => {
+        // What is in the ring is read before these counts are told.
+        const of = (fields: string) => server.query<Counted>(`{ session(id: "${session}") { ${fields} } }`);
+        await of('stats { received }');
+        return (await of('plugins { stats { queued } }')).session.plugins;
+      },
+      (plugins) => plugins.every(({ stats }) => stats.queued === '0'),
+    );
     // Where the machine is busy some call of runc is slow indeed.
     const alerts = (await alertsOf(server)).filter(({ source }) => source !== 'plugin:latency-outlier');
     expect(alerts.filter(({ container }) => container?.name === 'plug-benign')).toEqual([]);

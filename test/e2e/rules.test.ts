@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ABLE_RUNTIME, startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
@@ -190,9 +189,12 @@ it('change while a container works, and each of its processes is told once', asy
     await isTold(version);
   }
   await writeFile(stop, '');
-  const count = Number((await working).stdout);
-  await until('all are told', async () => (await messages()).length >= count);
-  await sleep(300);
+  const last = Number((await working).stdout);
+  await until('all are told', async () => (await messages()).length >= last);
+  // Behind all that may have been told twice.
+  const count = last + 1;
+  await run('/bin/true', [`mark-${count}`]);
+  await until('the last is told', async () => (await messages()).some((text) => text.includes(`mark-${count}`)));
   const found = await messages();
   const marks = found.map((message) => /mark-\d+/.exec(message)?.[0]);
   expect(marks).toEqual(Array.from({ length: count }, (_, i) => `mark-${i + 1}`));

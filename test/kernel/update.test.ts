@@ -218,10 +218,12 @@ describe('a session that is changed', () => {
     await opening(100);
     await until('it counts perl', sees('perl'));
     const seq = await session.change((now) => ({ ...now, where: named('process.comm.endsWith("nosuch")') }));
-    await session.refresh();
+    const { discarded } = await session.stats();
     await opening(100);
-    await sleep(300);
-    await session.refresh();
+    await until('it has read of another perl', async () => {
+      await session.refresh();
+      return (await session.stats()).discarded > discarded;
+    });
     expect(session.nextSeq).toBe(seq);
     await expect(
       session.change((now) => ({ ...now, target: specOf([], {}, { pids: [process.pid] }).target })),

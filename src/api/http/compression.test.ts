@@ -66,7 +66,7 @@ it('takes no more of a body than its reader does, and ends it with its reader', 
   };
   const body = compression.stream('gzip', parts());
   await once(body, 'readable');
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise((resolve) => setTimeout(resolve, 100));
   expect(made).toBeLessThan(20);
   expect(ended).toBe(false);
   body.destroy();

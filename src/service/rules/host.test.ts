@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, expect, it } from 'vitest';
 import { AlertBook } from '../../alerts/book.js';
 import { EunomiaError } from '../../base/errors.js';
 import { createLog } from '../../base/log.js';
 import type { CompiledRule } from '../../rules/compile.js';
 import { ruleContext } from '../../../test/support/rules.js';
+import { until, untilHolds } from '../../../test/support/until.js';
 import { EventsAfterAlerts } from './after.js';
 import { RuleActions } from './actions.js';
 import { RuleHost } from './host.js';
@@ -73,7 +75,11 @@ it('reads a folder again that has become what it was before rules were sent', as
   expect(runner.names).toEqual(['second', 'third']);
   put('first', 3);
   await host.start();
-  await expect.poll(() => runner.names).toEqual(['first', 'third']);
+  await untilHolds(
+    'both run',
+    () => runner.names,
+    (names) => isDeepStrictEqual(names, ['first', 'third']),
+  );
   await host.close();
 });
 
@@ -90,8 +96,16 @@ it('reads a folder again after the thread has died, though nothing has changed s
   await host.open();
   put('second', 2);
   await host.start();
-  await expect.poll(() => host.problem).toBe('it has ended');
-  await expect.poll(() => runner.names).toEqual(['second']);
+  await untilHolds(
+    'its end is told',
+    () => host.problem,
+    (problem) => problem === 'it has ended',
+  );
+  await untilHolds(
+    'one runs',
+    () => runner.names,
+    (names) => isDeepStrictEqual(names, ['second']),
+  );
   expect(host.problem).toBeNull();
   await host.close();
 });
@@ -109,7 +123,7 @@ it('ends without waiting for a file that is being parsed, and tells of no proble
   await host.open();
   put('second', 2);
   await host.start();
-  await expect.poll(() => asked).toBe(1);
+  await until('it was asked for', () => asked === 1);
   const loading = host.load('x', rule('third')).catch((error: unknown) => error);
   await host.close();
   expect(await loading).toMatchObject({ code: 'SHUTTING_DOWN' });
