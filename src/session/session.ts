@@ -5,27 +5,25 @@ import type { ContainerRegistry } from '../inventory/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event/event.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
-import { changedAsked, type Asked } from './asked.js';
 import type { Slice } from '../record/batch-buffer.js';
 import { SessionBuffer, type Before } from './buffer.js';
-import { Capture } from './capture.js';
 import { Ingest } from './ingest.js';
-import { Programs, type Change } from './programs.js';
+import { LiveSpec } from './live-spec.js';
+import type { Programs } from './programs.js';
 import { recorderInput } from './stream/recorder-input.js';
 import { Readers } from './stream/readers.js';
 import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from './stream/reading.js';
 import type { EventStream } from './stream/stream.js';
 import type { SessionObserver } from './observer.js';
-import type { SessionCounters, SharedSource, SourcePool } from './source/pool.js';
+import type { SourcePool } from './source/pool.js';
 import { explain, type FilterPlan } from './source/plan.js';
-import { refusals } from '../catalog/unloaded.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { Recorder, RecorderInput } from './recorder.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
-import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason, TargetSpec } from './spec.js';
-import { CgroupMatcher } from './target.js';
+import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { stackPlaces, type Stacks } from './stacks.js';
 import { StatsHistory } from './stats-history.js';
+import { Supply } from './supply.js';
 import { after } from './timer.js';
 
 export type { Page } from './stream/reading.js';
@@ -56,9 +54,9 @@ export interface SessionDependencies {
 }
 
 /**
- * A running set of trackers with one target: its life from start to stop, and the face that others see. What it captures, how it takes
- * events, what it retains and who reads it are parts of their own. After `start` rejects, or `stop` resolves, nothing
- * of it is in the kernel.
+ * A running set of trackers with one target: its life from start to stop, and the face that others see. What it is to do, where its
+ * events come from, how it takes them, what it retains and who reads it are parts of their own. After `start` rejects, or `stop`
+ * resolves, nothing of it is in the kernel.
  */
 export class Session {
   readonly id: string;
@@ -79,29 +77,13 @@ export class Session {
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
-  #spec: SessionSpec;
-  #matcher: CgroupMatcher;
-  readonly #capture: Capture;
+  readonly #live: LiveSpec;
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
   readonly #ingest: Ingest;
   readonly history = new StatsHistory({ read: () => ({ ...this.#ingest.counted, dropped: this.#readers.dropped }) });
-  #source: SharedSource | null = null;
-  /** The same, of a session that is no replay. */
-  #programs: Programs | null = null;
-  /** Settles when the change that is under way is done; changes come one after the other. */
-  #changing: Promise<unknown> = Promise.resolve();
-  #isChanging = false;
-  /** Events of which its targets before could not be decided. */
-  #undecidedBefore = 0;
-  /** Of its programs, those that are not loaded: also of programs that are detached again. */
-  #unloaded: SharedSource['unloaded'] = [];
-  /** Of a replay. */
-  readonly #uncounted: Gap[] = [];
-  #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
+  readonly #supply: Supply;
   #stopping: Promise<void> | null = null;
-  /** Settles when it is attached, or could not be. */
-  #starting: Promise<SharedSource> | null = null;
   /** Something broke while it ran, so that more may have happened than its readers got. */
   #failure: Error | null = null;
   #nextStream = 1;
@@ -112,7 +94,6 @@ export class Session {
 
   constructor(id: string, spec: SessionSpec, deps: SessionDependencies) {
     this.id = id;
-    this.#spec = spec;
     this.#deps = deps;
     this.origin = deps.replay ? 'REPLAY' : 'LIVE';
     this.#trackers = spec.trackers.map(({ name }) => {
@@ -124,11 +105,17 @@ export class Session {
         );
       return tracker;
     });
-    this.#matcher = this.#matcherOf(spec.target);
-    this.#capture = new Capture(spec, this.#trackers, (object, mask) => {
-      this.#source
-        ?.setCapture(object, mask)
-        .catch((error: unknown) => deps.log.error({ session: id, err: error }, 'setting the capture mask'));
+    this.#live = new LiveSpec(spec, {
+      session: id,
+      trackers: this.#trackers,
+      registry: deps.registry,
+      log: deps.log,
+      setCapture: (object, mask) => this.#supply.setCapture(object, mask),
+      requireRunning: () => this.#requireRunning(),
+      delayMs: () => this.#delayMs,
+      nextSeq: () => this.nextSeq,
+      onStored: (isStored) => this.recorder?.switch(isStored),
+      onChange: (before) => this.#onChange(before),
     });
     this.#buffer = new SessionBuffer({
       session: id,
@@ -138,16 +125,28 @@ export class Session {
     this.#ingest = new Ingest({
       session: id,
       trackers: this.#trackers,
-      matcher: this.#matcher,
+      matcher: this.#live.matcher,
       buffer: this.#buffer,
       readers: this.#readers,
       limit: spec.limit,
       onCount: () => this.history.note(),
       onBatch: (batch) => deps.observer?.onBatch(this, batch),
       readStacks: (chunk, view) =>
-        deps.stacks?.read(chunk, view, stackPlaces(this.#trackers, this.#capture.masks)) ?? null,
+        deps.stacks?.read(chunk, view, stackPlaces(this.#trackers, this.#live.capture.masks)) ?? null,
       onFull: () => void this.stop('LIMIT'),
       log: deps.log,
+    });
+    this.#supply = new Supply({
+      session: id,
+      trackers: this.#trackers,
+      pool: deps.pool,
+      replay: deps.replay ?? null,
+      ingest: this.#ingest,
+      log: deps.log,
+      nextSeq: () => this.nextSeq,
+      change: ({ at, ...to }) => this.#live.changeReplayed(to, { at, seq: this.nextSeq }),
+      queued: () => this.#readers.mostQueued,
+      end: (how) => this.#endReplay(how),
     });
     this.done = new Promise((resolve) => (this.#resolveDone = resolve));
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
@@ -155,24 +154,7 @@ export class Session {
 
   /** What holds now. */
   get spec(): SessionSpec {
-    return this.#spec;
-  }
-
-  /** Throws UNKNOWN_CONTAINER. */
-  #matcherOf(target: TargetSpec | null): CgroupMatcher {
-    const { log, registry } = this.#deps;
-    const matcher = new CgroupMatcher(
-      target,
-      registry,
-      (notices) =>
-        log.warn(
-          { session: this.id, notices },
-          'a session keeps events of containers that no engine names: whether its target holds them is undecided',
-        ),
-      this.#trackers.map(({ layout }) => layout.second),
-    );
-    if (target) matcher.requireContainers(target);
-    return matcher;
+    return this.#live.current;
   }
 
   /**
@@ -183,12 +165,10 @@ export class Session {
     const { forMs } = this.spec;
     try {
       if (!this.#stopping) {
-        const { masks } = this.#capture;
-        this.#starting = this.#open(masks);
-        this.#source = await this.#starting;
-        this.#unloaded = this.#source.unloaded;
-        this.#capture.catchUp(masks);
-        this.#source.setDelay(this.#delayMs);
+        const { criteria } = this.#live;
+        await this.#supply.open(criteria);
+        this.#live.capture.catchUp(criteria.masks);
+        this.#applyDelay();
       }
     } catch (error) {
       this.error = messageOf(error);
@@ -216,28 +196,6 @@ export class Session {
     if (ms !== null) this.#cancelDuration = after(ms, () => void this.stop('DURATION'));
   }
 
-  async #open(masks: readonly bigint[]): Promise<SharedSource> {
-    const { replay, pool } = this.#deps;
-    if (replay)
-      return replay.play({
-        play: (events, gap) => this.#ingest.play(events, gap),
-        change: ({ at, ...to }) => this.#changeReplayed(to, { at, seq: this.nextSeq }),
-        miss: (from, to) => void this.#uncounted.push({ from, to, lost: 0, dropped: 0, where: 'STORE' }),
-        queued: () => this.#readers.mostQueued,
-        end: (problem) => this.#endReplay(problem),
-      });
-    if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const criteria = { spec: this.spec, matcher: this.#matcher, masks, delayMs: this.#delayMs };
-    return (this.#programs = await Programs.join(criteria, {
-      session: this.id,
-      trackers: this.#trackers,
-      pool,
-      ingest: this.#ingest,
-      log: this.#deps.log,
-      nextSeq: () => this.nextSeq,
-    }));
-  }
-
   /**
    * Makes it another one of its specification, which `make` is given; the trackers stay. What happened before is evaluated by the old
    * one, what happens from then on by the new one, and each event once. Resolves when it holds, with the place of the first event behind
@@ -248,80 +206,26 @@ export class Session {
     make: (spec: SessionSpec) => SessionSpec | Promise<SessionSpec>,
     undo: () => Promise<void> = async () => undefined,
   ): Promise<number> {
-    const changed = this.#changing.then(async () => {
-      this.#isChanging = true;
-      try {
-        this.#requireRunning();
-        return await this.#change(await make(this.#spec));
-      } catch (error) {
-        await undo();
-        throw error;
-      } finally {
-        this.#isChanging = false;
-      }
-    });
-    this.#changing = changed.catch(() => undefined);
-    return changed;
+    return this.#live.change(make, undo);
   }
 
   #requireRunning(): Programs {
     if (this.origin === 'REPLAY')
       throw new EunomiaError('NOT_RUNNING', 'the session replays a recording, which was filtered when it was recorded');
-    if (this.state !== 'RUNNING' || this.#stopping || !this.#programs)
+    const { programs } = this.#supply;
+    if (this.state !== 'RUNNING' || this.#stopping || !programs)
       throw new EunomiaError('NOT_RUNNING', 'only a running session can be changed: this one has ended, or ends now');
-    return this.#programs;
+    return programs;
   }
 
-  async #change(spec: SessionSpec): Promise<number> {
-    const before = this.#spec;
-    const programs = this.#requireRunning();
-    let change: Change = { at: nowText(), seq: this.nextSeq };
-    const isStoredElsewise = spec.persist !== before.persist;
-    if (spec.where !== before.where || spec.target !== before.target || isStoredElsewise)
-      change = await this.#changeCriteria(spec, programs);
-    else {
-      this.#capture.use(spec);
-      this.#hold(spec, change);
-    }
-    if (spec.forMs !== before.forMs && !this.#stopping) {
+  #onChange({ forMs: before }: SessionSpec): void {
+    const { forMs } = this.spec;
+    if (forMs !== before && !this.#stopping) {
       const passedMs = Date.now() - Date.parse(this.startedAt ?? this.createdAt);
-      this.#stopAfter(spec.forMs === null ? null : Math.max(0, spec.forMs - passedMs));
+      this.#stopAfter(forMs === null ? null : Math.max(0, forMs - passedMs));
     }
-    this.recorder?.update();
+    if (this.origin === 'LIVE') this.recorder?.update();
     this.#deps.onState(this);
-    return change.seq;
-  }
-
-  /** From this place on, it is another one of its specification: a reader of the event there finds that told. */
-  #hold(spec: SessionSpec, change: Change): void {
-    const { asked: before, persist } = this.#spec;
-    if (spec.persist !== persist) this.recorder?.switch(spec.persist !== null);
-    this.#spec = { ...spec, asked: spec.asked && before ? changedAsked(spec.asked, before, change) : spec.asked };
-  }
-
-  async #changeCriteria(spec: SessionSpec, programs: Programs): Promise<Change> {
-    const before = this.#spec;
-    const matcher = spec.target === before.target ? this.#matcher : this.#matcherOf(spec.target);
-    // Until it is changed, its filter reads what it reads now.
-    const release = this.#capture.add(before.where?.demand ?? new Map());
-    this.#capture.use(spec);
-    try {
-      const { masks } = this.#capture;
-      const change = await programs.changeTo({ spec, matcher, masks, delayMs: this.#delayMs }, (made) => {
-        if (matcher !== this.#matcher) this.#undecidedBefore += this.#matcher.undecidedEvents;
-        this.#matcher = matcher;
-        this.#hold(spec, made);
-        this.#unloaded = programs.unloaded;
-        this.#capture.catchUp(masks);
-      });
-      this.#deps.log.info({ session: this.id, ...change }, 'a session is changed');
-      return change;
-    } catch (error) {
-      this.#capture.use(before);
-      throw error;
-    } finally {
-      release();
-    }
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -334,7 +238,7 @@ export class Session {
     if (this.state === 'STOPPED' || this.state === 'FAILED') return;
     this.error = error.message;
     this.#failure ??= error;
-    this.#source = null;
+    this.#supply.abandon();
     void this.stop('ERROR');
   }
 
@@ -344,25 +248,17 @@ export class Session {
     this.#cancelDuration();
     this.stopsAt = null;
     this.#setState('STOPPING');
-    await this.#changing;
-    // What is being attached is detached once it can be.
-    if (
-      (await this.#starting?.then(
-        () => true,
-        () => false,
-      )) === false
-    )
-      return;
+    await this.#live.settled;
+    if (!(await this.#supply.canClose())) return;
     try {
-      if (this.#source) this.#counters = await this.#source.close();
+      await this.#supply.close();
     } catch (error) {
       this.error ??= messageOf(error);
       this.stopReason = 'ERROR';
       this.#failure ??= error instanceof Error ? error : new Error(messageOf(error));
       this.#deps.log.error({ session: this.id, err: error }, 'stopping a session');
     }
-    this.#source = null;
-    await this.#ingest.end(this.#counters.lost);
+    await this.#ingest.end(this.#supply.lost);
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     this.history.end();
@@ -434,17 +330,18 @@ export class Session {
 
   /** Paths of the costly fields that are captured now; none of a replay, which has what was recorded. */
   captured(): string[] {
-    return this.origin === 'LIVE' ? this.#capture.fields() : [];
+    return this.origin === 'LIVE' ? this.#live.capture.fields() : [];
   }
 
   /** How its filter is evaluated. */
   explain(): FilterPlan {
+    const { programs, isOpen } = this.#supply;
     return {
       ...explain({
         spec: this.spec,
         runtimes: this.#trackers,
-        sharing: this.#programs?.sharing ?? null,
-        programs: this.#source && this.#programs,
+        sharing: programs?.sharing ?? null,
+        programs: isOpen ? programs : null,
         captured: this.captured(),
         replayed: this.origin === 'REPLAY',
       }),
@@ -454,30 +351,27 @@ export class Session {
 
   /** Events that it kept though no engine told the names of their containers, so that nobody can say whether its target holds them. */
   get undecided(): number {
-    return this.#undecidedBefore + this.#matcher.undecidedEvents;
+    return this.#live.undecided;
   }
 
   /** What one must know to read its events rightly; for people. */
   notices(): string[] {
     return [
       ...(this.spec.exported ?? []).map((where) => `the recording has only events that match ${where}`),
-      ...this.#trackers.flatMap(({ definition }, i) => {
-        const unloaded = this.#unloaded[i];
-        return unloaded ? refusals(definition, unloaded).map((text) => `${definition.name}: ${text}`) : [];
-      }),
-      ...this.#matcher.notices(this.state === 'STOPPED' || this.state === 'FAILED'),
+      ...this.#supply.notices(),
+      ...this.#live.matcher.notices(this.state === 'STOPPED' || this.state === 'FAILED'),
     ];
   }
 
   containers(): Container[] {
-    return this.#matcher.containers();
+    return this.#live.matcher.containers();
   }
 
   /** Exact: what is in the ring is read before it resolves. */
   async stats(): Promise<SessionStats> {
     // While two sources tell of the same, nobody can say which of them counts.
-    if (this.#isChanging) await this.#changing;
-    const counters = (await this.#source?.counters().catch(() => null)) ?? this.#counters;
+    if (this.#live.isChanging) await this.#live.settled;
+    const { ringPeakBytes, skippedRuns, ...counters } = await this.#supply.counters();
     const { counts } = this.#ingest;
     const lost = Math.max(this.#ingest.lost, counters.lost);
     return {
@@ -485,10 +379,10 @@ export class Session {
       lost,
       // An event that is under way between its count and its record would make these differ for a moment.
       produced: Math.max(counters.produced, lost + counts.received),
-      skippedRuns: counters.skippedRuns,
+      skippedRuns,
       dropped: this.#readers.dropped,
       ...this.#buffer.counts,
-      ringPeakBytes: this.#source ? counters.ringPeakBytes : 0,
+      ringPeakBytes,
       subscribers: this.#readers.stats,
     };
   }
@@ -497,35 +391,25 @@ export class Session {
    * Its events from now on, or from the last `replay` or from a cursor on; the live ones follow without gap or duplicate.
    * Throws BAD_CURSOR for a cursor that is not of this session.
    */
-  subscribe({
-    replay,
-    after: cursor,
-    demand,
-    where = null,
-    thinning = null,
-    lends = false,
-    maxDelayMs = DEFAULT_DELAY_MS,
-  }: SubscribeOptions): EventStream {
+  subscribe({ replay, after: cursor, demand, maxDelayMs = DEFAULT_DELAY_MS, ...how }: SubscribeOptions): EventStream {
     this.touch();
-    const start = this.#buffer.startOf({ replay, after: cursor });
-    const release = this.addDemand(demand);
     const options = {
-      ...start,
+      ...how,
+      ...this.#buffer.startOf({ replay, after: cursor }),
       id: `${this.id}.${this.#nextStream++}`,
       since: nowText(),
       queueBytes: this.#deps.subscriberBytes,
       cursorAt: (seq: number) => this.#buffer.cursorAt(seq),
-      where,
-      thinning,
-      lends,
+      where: how.where ?? null,
     };
+    const release = this.addDemand(demand);
     const stream = this.#readers.subscribe(options, maxDelayMs, () => {
       release();
       this.#applyDelay();
       this.touch();
     });
     this.#applyDelay();
-    this.#source?.hurry();
+    this.#supply.hurry();
     return stream;
   }
 
@@ -543,8 +427,8 @@ export class Session {
 
   /** Reads what waits in the ring, and what its trackers aggregate in the kernel, so that what it holds is up to date. */
   async refresh(): Promise<void> {
-    if (this.aggregatesInKernel) await this.#source?.read();
-    else await this.#source?.counters().catch(() => null); // what has ended tells so by itself
+    if (this.aggregatesInKernel) await this.#supply.read();
+    else await this.#supply.counters();
     await this.#ingest.settled;
   }
 
@@ -557,7 +441,7 @@ export class Session {
   }
 
   #applyDelay(): void {
-    this.#source?.setDelay(this.#delayMs);
+    this.#supply.setDelay(this.#delayMs);
   }
 
   /** Whether one of its trackers aggregates in the kernel. */
@@ -582,12 +466,10 @@ export class Session {
 
   /** Captures what a reader selects for as long as it reads. Returns the function that ends it. */
   addDemand(demand: Demand): () => void {
-    return this.#capture.add(demand);
+    return this.#live.capture.add(demand);
   }
 
-  readonly #onContainer = (container: Container): void => {
-    if (this.#source) this.#programs?.reevaluate(container);
-  };
+  readonly #onContainer = (container: Container): void => this.#supply.reevaluate(container);
 
   /**
    * Where events are missing that nobody counted, as gaps of 0. `last`: the time of the newest event that it holds; what a session
@@ -596,17 +478,12 @@ export class Session {
   uncounted(last: string | null): Gap[] {
     // Its readers end before it is STOPPED, which may wait for its store.
     const hasEnded = this.stoppedAt !== null || this.state === 'FAILED';
-    if (!hasEnded || this.error === null) return [...this.#uncounted];
+    if (!hasEnded || this.error === null) return [...this.#supply.uncounted];
     const [from, to] = [last ?? this.startedAt ?? this.createdAt, this.stoppedAt ?? nowText()];
-    return [...this.#uncounted, { from, to, lost: 0, dropped: 0, where: this.origin === 'LIVE' ? 'KERNEL' : 'STORE' }];
-  }
-
-  /** The recorded session was changed here. */
-  #changeReplayed(to: Pick<Asked, 'input' | 'where'>, change: Change): void {
-    const { asked } = this.#spec;
-    if (!asked) return;
-    this.#hold({ ...this.#spec, asked: { ...asked, ...to } }, change);
-    this.#deps.onState(this);
+    return [
+      ...this.#supply.uncounted,
+      { from, to, lost: 0, dropped: 0, where: this.origin === 'LIVE' ? 'KERNEL' : 'STORE' },
+    ];
   }
 
   #endReplay({ problem, broken }: ReplayEnd): void {
