@@ -33,4 +33,15 @@ describe('fields of the schema', () => {
       'ServerNode.id' | 'ServerNode.name'
     >();
   });
+
+  it('are named when a report, or a page, does not have them', () => {
+    type Older = Omit<ResolverSources, 'DnsNameEntry' | 'PageInfo'> & {
+      DnsNameEntry: Omit<ResolverSources['DnsNameEntry'], 'failures'>;
+      PageInfo: Omit<ResolverSources['PageInfo'], 'endCursor'>;
+    };
+    expectTypeOf<Unresolved<Maps, Older>>().toEqualTypeOf<'DnsNameEntry.failures' | 'PageInfo.endCursor'>();
+    expectTypeOf<Unresolved<Maps, Omit<ResolverSources, 'ReportOther'>>>().toEqualTypeOf<
+      'ReportOther.count' | 'ReportOther.entries'
+    >();
+  });
 });

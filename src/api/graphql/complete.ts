@@ -10,7 +10,25 @@ import type {
   Verification,
   VerificationRound,
 } from '../../event/advice.js';
-import type { BehaviourReport, ReportComparison } from '../../event/report.js';
+import type {
+  BehaviourReport,
+  CapabilityEntry,
+  Difference,
+  DnsNameEntry,
+  ExitEntry,
+  FileEntry,
+  MissingSection,
+  Other,
+  PeerEntry,
+  PortEntry,
+  PrivilegeEntry,
+  ProgramEntry,
+  RefusedCallEntry,
+  ReportComparison,
+  ReportedSession,
+  Section,
+  SyscallEntry,
+} from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
 import type { AdviceView } from '../../service/advice/protocol.js';
 import type { Alerts, AlertCountRow, SilenceView } from '../../service/alerts.js';
@@ -31,12 +49,12 @@ import type { DeliveryStream, SessionHandle } from '../../service/session/handle
 import type { SocketOwner } from '../../service/snapshots.js';
 import type { ContainerResources, ListeningPort } from '../../service/containers.js';
 import type { Processes } from '../../service/processes.js';
-import type { Connection } from './connection.js';
+import type { Connection, Edge, PageInfo } from './connection.js';
 import type { SnapshotConnection } from './resolvers/snapshot.js';
 
 /**
  * Whether every field of the schema has a resolver, or a property of what its type is resolved from. A field that has
- * neither would be null, or an error, in silence: here it does not compile. Types of events and of rows of snapshots
+ * neither would be null, or an error, in silence: here it does not compile. Only types of events and of rows of snapshots
  * are left out: their fields come from records, which `src/catalog/contract.test.ts` and `src/snapshot/contract.test.ts` check.
  */
 
@@ -59,8 +77,27 @@ type Spec = NonNullable<SessionHandle['spec']>;
 type Selection = Of<NonNullable<NonNullable<Spec['target']>['containers']>>;
 type Stats = Awaited<ReturnType<SessionHandle['stats']>>;
 
+type AlertEvidence = NonNullable<ReturnType<Alerts['evidenceOf']>>;
+
+/** What sections of a report list. */
+interface Listed {
+  Capability: CapabilityEntry;
+  DnsName: DnsNameEntry;
+  Exit: ExitEntry;
+  File: FileEntry;
+  Peer: PeerEntry;
+  Port: PortEntry;
+  Privilege: PrivilegeEntry;
+  Program: ProgramEntry;
+  RefusedCall: RefusedCallEntry;
+  Syscall: SyscallEntry;
+}
+type ListedSources = { [Name in keyof Listed as `${Name}Entry`]: Listed[Name] } & {
+  [Name in keyof Listed as `${Name}Section`]: Section<Listed[Name]>;
+};
+
 /** What the fields of a type are read from, where they have no resolver. */
-export interface ResolverSources {
+export interface ResolverSources extends ListedSources {
   Query: object;
   Mutation: object;
   Subscription: object;
@@ -79,15 +116,22 @@ export interface ResolverSources {
   Alert: Alert;
   AlertChange: Of<Alert['history']>;
   AlertCount: AlertCountRow;
-  AlertEvidence: NonNullable<ReturnType<Alerts['evidenceOf']>>;
+  AlertAncestor: Of<AlertEvidence['ancestors']>;
+  AlertContainer: NonNullable<Alert['container']>;
+  AlertEdge: Edge;
+  AlertEvidence: AlertEvidence;
+  AlertProcess: NonNullable<Alert['process']>;
   AlertStatus: ReturnType<Alerts['status']>;
   Silence: SilenceView;
   WebhookStatus: Of<ReturnType<Alerts['status']>['webhooks']>;
   AlertConnection: Connection;
   ContainerConnection: Connection;
+  ContainerEdge: Edge;
   SessionConnection: Connection;
+  SessionEdge: Edge;
   SavedQuery: SavedQueryView;
   SavedQueryConnection: Connection;
+  SavedQueryEdge: Edge;
   BehaviourReport: BehaviourReport;
   Container: Container;
   ContainerChange: ContainerChange;
@@ -95,6 +139,7 @@ export interface ResolverSources {
   ContainerEngine: Awaited<ReturnType<ServerView['engine']>>;
   EventBatch: Yield<DeliveryStream>;
   EventConnection: Connection;
+  EventEdge: Edge;
   EventValue: EventValue;
   FilterPlan: Plan;
   Gap: Gap;
@@ -102,6 +147,7 @@ export interface ResolverSources {
   HistogramBucket: Of<NonNullable<Of<Row['values']>['buckets']>>;
   History: History;
   HistoryConnection: Connection;
+  HistoryEdge: Edge;
   Kernel: ServerView['kernel'];
   KernelFeature: Of<ServerView['kernel']['features']>;
   Label: Of<SessionHandle['labels']>;
@@ -120,6 +166,7 @@ export interface ResolverSources {
   PluginResult: ResultView;
   PluginResultBatch: ResultBatch;
   PluginResultConnection: Connection;
+  PluginResultEdge: Edge;
   Pod: NonNullable<Container['pod']>;
   Process: ProcessView;
   ContainerResources: ContainerResources;
@@ -132,8 +179,14 @@ export interface ResolverSources {
   StallTime: NonNullable<NonNullable<ContainerResources['pressure']>['cpu']>['some'];
   ListeningPort: ListeningPort;
   ServerUsage: ServerView['usage'];
+  PageInfo: PageInfo;
   ProcessTable: NonNullable<ReturnType<Processes['table']>>;
+  MissingSection: MissingSection;
   ReportComparison: ReportComparison;
+  ReportContainer: NonNullable<BehaviourReport['container']>;
+  ReportDifference: Difference;
+  ReportedSession: ReportedSession;
+  ReportOther: Other;
   Rule: RuleView;
   RuleCheck: Awaited<ReturnType<Rules['check']>>;
   RuleTest: RuleTestView;
@@ -147,8 +200,11 @@ export interface ResolverSources {
   RuleUpload: RuleUploadView;
   Rules: RulesView;
   MountConnection: SnapshotConnection;
+  MountEdge: Edge;
   OpenFileConnection: SnapshotConnection;
+  OpenFileEdge: Edge;
   RunningProcessConnection: SnapshotConnection;
+  RunningProcessEdge: Edge;
   RestrictedSection: Of<BehaviourReport['restricted']>;
   Server: ServerView;
   Session: SessionHandle;
@@ -160,6 +216,7 @@ export interface ResolverSources {
   SessionStatsPoint: Of<NonNullable<Awaited<ReturnType<SessionHandle['statsHistory']>>>>;
   SharingPlan: Plan['sharing'];
   SocketConnection: SnapshotConnection;
+  SocketEdge: Edge;
   SocketOwner: SocketOwner;
   StoreStatus: Of<Awaited<ReturnType<Histories['stores']>>>;
   SubscriberStats: Of<Stats['subscribers']>;
@@ -175,42 +232,13 @@ export interface ResolverSources {
   TrackerSpec: Of<Spec['trackers']>;
 }
 
-/** What sections of a report list. */
-type Listed =
-  'Capability' | 'DnsName' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'RefusedCall' | 'Syscall';
-
-/** Parts of connections, reports and alerts, and rows of snapshots, which are made as the contract has them. */
-type Made =
-  | 'Mount'
-  | 'MountEdge'
-  | 'OpenFile'
-  | 'OpenFileEdge'
-  | 'RunningProcess'
-  | 'RunningProcessEdge'
-  | 'Socket'
-  | 'SocketEdge'
-  | 'AlertAncestor'
-  | 'AlertContainer'
-  | 'AlertEdge'
-  | 'ContainerEdge'
-  | 'SessionEdge'
-  | 'PluginResultEdge'
-  | 'EventEdge'
-  | 'SavedQueryEdge'
-  | 'HistoryEdge'
-  | 'PageInfo'
-  | 'AlertProcess'
-  | `${Listed}${'Entry' | 'Section'}`
-  | 'MissingSection'
-  | 'ReportContainer'
-  | 'ReportDifference'
-  | 'ReportOther'
-  | 'ReportedSession';
+/** Rows of snapshots, whose fields come from records. */
+type SnapshotRow = 'Mount' | 'OpenFile' | 'RunningProcess' | 'Socket';
 
 type TypeName = {
   [Name in keyof Resolvers]-?: NonNullable<Resolvers[Name]> extends GraphQLScalarType ? never : Name;
 }[keyof Resolvers];
-type ObjectName = Exclude<TypeName, 'TraceEvent' | `${string}Event` | Made>;
+type ObjectName = Exclude<TypeName, 'TraceEvent' | `${string}Event` | SnapshotRow>;
 type FieldsOf<Name extends ObjectName> = Exclude<keyof NonNullable<Resolvers[Name]>, '__isTypeOf' | '__resolveType'>;
 /** A method is no value: the default resolver would call it with arguments that it does not take. */
 type ValuesOf<Source> = Source extends unknown

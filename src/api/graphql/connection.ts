@@ -37,11 +37,23 @@ export function weightOfEvent(named: number): number {
   return 1 + named / NAMED_VALUES;
 }
 
+export interface Edge {
+  readonly node: unknown;
+  readonly cursor: string | null;
+}
+
+export interface PageInfo {
+  readonly hasNextPage: boolean;
+  readonly hasPreviousPage: boolean;
+  readonly startCursor: string | null;
+  readonly endCursor: string | null;
+}
+
 /** What a connection of the schema is made of. `edgeOf` makes the edge of the event at an index. */
 export interface ConnectionOptions<Node> {
   readonly events: readonly Node[];
-  readonly edgeOf: (index: number) => object;
-  readonly pageInfo: () => object;
+  readonly edgeOf: (index: number) => Edge;
+  readonly pageInfo: () => PageInfo;
   readonly gaps: readonly object[];
   readonly totalCount?: string | null;
   /** How many entries the one at an index counts as: more than one where it has a long list of its own. */
@@ -92,7 +104,7 @@ export class Connection<Node = unknown> {
     return this.#list('edges', this.#options.edgeOf);
   }
 
-  get pageInfo(): object {
+  get pageInfo(): PageInfo {
     return this.#options.pageInfo();
   }
 
