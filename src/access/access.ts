@@ -90,7 +90,7 @@ const ANYBODY: Identity = { who: 'anybody', role: 'operator' };
 const OWNER: Identity = { who: 'the owner of a loopback connection', role: 'operator' };
 
 /** What is needed of a connection. */
-export type Connection = Partial<
+export type PeerConnection = Partial<
   Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort' | 'destroyed'>
 >;
 
@@ -101,7 +101,7 @@ export class Access {
   readonly #open: boolean;
   readonly #peers: PeerCheck;
   /** A connection is looked up once, however many requests it carries. */
-  readonly #verdicts = new WeakMap<Connection, ReturnType<PeerCheck['check']>>();
+  readonly #verdicts = new WeakMap<PeerConnection, ReturnType<PeerCheck['check']>>();
 
   constructor(
     { tokens, localToken, insecureNoAuth }: Pick<Config, 'tokens' | 'localToken' | 'insecureNoAuth'>,
@@ -122,7 +122,7 @@ export class Access {
    * Who sends a request on this connection, or why nobody knows (UNAUTHENTICATED). A server with tokens goes by
    * these alone; without, the owner of a loopback connection decides, and a token that is not known changes nothing about that.
    */
-  async identify(connection: Connection, authorization: unknown): Promise<Identity | EunomiaError> {
+  async identify(connection: PeerConnection, authorization: unknown): Promise<Identity | EunomiaError> {
     if (this.#open) return ANYBODY;
     const identity = this.#identityOf(authorization);
     if (identity) return identity;
@@ -132,7 +132,7 @@ export class Access {
     return verdict.operator ? OWNER : unauthenticated(given, verdict.reason);
   }
 
-  #verdictOf(connection: Connection): ReturnType<PeerCheck['check']> {
+  #verdictOf(connection: PeerConnection): ReturnType<PeerCheck['check']> {
     const known = this.#verdicts.get(connection);
     if (known) return known;
     const { remoteAddress, remotePort, localAddress, localPort } = connection;
@@ -161,7 +161,7 @@ export class Access {
    * verdict holds only when this connection is open after the event loop has seen what had happened by the time of the
    * look-up: its reset, or a new connection with its ends.
    */
-  async #lookUp(connection: Connection, ends: ConnectionEnds): ReturnType<PeerCheck['check']> {
+  async #lookUp(connection: PeerConnection, ends: ConnectionEnds): ReturnType<PeerCheck['check']> {
     const verdict = await this.#peers.check(ends);
     if (!verdict.operator) return verdict;
     for (let turn = 0; turn < SETTLING_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));

@@ -6,7 +6,7 @@ import { cgroupClaims } from '../inventory/cgroup.js';
 import { parseProcessCgroups } from '../inventory/process-cgroup.js';
 import { isLoopback } from './access.js';
 import type { ConnectionEnds } from './peer.js';
-import { FOREIGN, holdersOf, Namespaces, Peers, type SocketOwner, type Verdict } from './peers.js';
+import { FOREIGN, holdersOf, Namespaces, Peers, type PeerOwner, type Verdict } from './peers.js';
 
 const ESTABLISHED = '01'; // TCP_ESTABLISHED of include/net/tcp_states.h
 const LISTENING = '0A'; // TCP_LISTEN
@@ -53,7 +53,7 @@ export function serverCheck(owner: number): (socket: Socket) => Promise<Verdict>
  * The socket of a process at these ends of a connection in this network namespace (proc_net_tcp(5)). Null when there is
  * none, and when no process has accepted it. `read` is for tests.
  */
-export function acceptedSocket(ends: ConnectionEnds, read: ReadTable = readProc): SocketOwner | null {
+export function acceptedSocket(ends: ConnectionEnds, read: ReadTable = readProc): PeerOwner | null {
   const [local, remote] = [formsOf(ends.localAddress), formsOf(ends.remoteAddress)];
   for (const [i, file] of ['/proc/net/tcp', '/proc/net/tcp6'].entries()) {
     const wanted = [

@@ -4,7 +4,7 @@ import type { ConnectionEnds } from './peer.js';
 /** Why a connection does not show that a trusted process made it. `reason` is for the person who asks. */
 export type Verdict = { readonly operator: true } | { readonly operator: false; readonly reason: string };
 
-export interface SocketOwner {
+export interface PeerOwner {
   /** Of the process that made the socket. */
   readonly uid: number;
   /** Of the socket, as in the link `socket:[INODE]` of /proc/PID/fd. */
@@ -32,7 +32,7 @@ const TURN_MS = 3;
  * a container with the host's network has the uid of root, but other namespaces.
  */
 export class Peers {
-  readonly #find: (ends: ConnectionEnds) => SocketOwner | null;
+  readonly #find: (ends: ConnectionEnds) => PeerOwner | null;
   readonly #users: ReadonlySet<number>;
   readonly #whom: string;
   readonly #refuse: (pid: string) => string | null;
@@ -40,7 +40,7 @@ export class Peers {
 
   /** `find` returns the owner of the socket with these ends, as that socket sees them; null when there is none. */
   constructor(
-    find: (ends: ConnectionEnds) => SocketOwner | null,
+    find: (ends: ConnectionEnds) => PeerOwner | null,
     {
       users = usersOfProcess(),
       whom = 'neither root nor the one who started the server',

@@ -1,3 +1,4 @@
+import type { AlertContainer, AlertProcess } from '../event/alert.js';
 import type { Severity } from '../event/severity.js';
 import type { EventsAfter, NewEvidence } from './evidence.js';
 import type { Silence } from './silence.js';
@@ -41,21 +42,6 @@ export interface NewAlert {
   readonly evidence?: NewEvidence | null | (() => NewEvidence | null);
   /** All of it as it is now, with the same key, where it may tell of an earlier time. Called only when a new alert is made, at once. */
   readonly renewed?: () => NewAlert;
-}
-
-/** Of whoever caused the event, as it was then. Null: not known. */
-export interface AlertProcess {
-  readonly pid: number;
-  readonly ppid: number | null;
-  readonly uid: number | null;
-  readonly comm: string | null;
-  readonly startTime: string | null;
-}
-
-export interface AlertContainer {
-  readonly id: string;
-  readonly name: string | null;
-  readonly image: string | null;
 }
 
 export type AlertState = 'OPEN' | 'ACKNOWLEDGED' | 'RESOLVED';

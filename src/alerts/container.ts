@@ -1,6 +1,6 @@
+import type { AlertContainer } from '../event/alert.js';
 import { createContainer } from '../inventory/container.js';
 import { compileSelector, type ContainerSelector } from '../inventory/selector.js';
-import type { AlertContainer } from './alert.js';
 
 /** Containers that are remembered with whether they match. */
 const KNOWN = 1000;

@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 
 /** A line of a file that means something, and where it is, for messages. */
-export interface Line {
+export interface FileLine {
   readonly line: string;
   readonly where: string;
 }
@@ -11,7 +11,7 @@ const OWN = /^(content-|transfer-|host$|connection$)/;
 export const NOT_A_HEADER = "a header's name or its value has characters that HTTP does not allow there";
 
 /** The lines of a text, without comments and empty ones. */
-export function linesOf(text: string, file: string): readonly Line[] {
+export function linesOf(text: string, file: string): readonly FileLine[] {
   return text
     .split('\n')
     .map((line, i) => ({ line: line.trim(), where: `${file}, line ${i + 1}` }))
@@ -22,7 +22,7 @@ export function linesOf(text: string, file: string): readonly Line[] {
  * Headers, one "Name: value" a line, by their names in lower case. Throws what `fail` makes of a message, which never has a value
  * in it.
  */
-export function headersOf(lines: readonly Line[], fail: (message: string) => Error): Record<string, string> {
+export function headersOf(lines: readonly FileLine[], fail: (message: string) => Error): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const { line, where } of lines) {
     const [, name, value] = /^([^:\s]+)\s*:\s*(.+)$/.exec(line) ?? [];

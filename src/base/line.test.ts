@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Line } from './line.js';
+import { OldestFirst } from './line.js';
 
 it('gives its members in the order in which they came, whatever is added, deleted and taken in between', () => {
   const step = fc.record({ kind: fc.constantFrom('add', 'delete', 'take'), member: fc.integer({ min: 0, max: 9 }) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const line = new Line<number>();
+      const line = new OldestFirst<number>();
       let model: readonly number[] = [];
       for (const { kind, member } of steps) {
         if (kind === 'add') {

@@ -1,5 +1,5 @@
 /** Reads the parts of an ELF-64 little-endian file that a BPF object has. Throws RangeError where it is cut short. */
-export interface Section {
+export interface ElfSection {
   readonly name: string;
   readonly type: number;
   readonly flags: number;
@@ -42,7 +42,7 @@ export function isElf(bytes: Uint8Array): boolean {
   return view.getUint32(0, false) === 0x7f454c46 && view.getUint8(4) === 2 && view.getUint8(5) === 1;
 }
 
-export function readSections(bytes: Uint8Array): Section[] {
+export function readSections(bytes: Uint8Array): ElfSection[] {
   const view = viewOf(bytes);
   const tableAt = Number(view.getBigUint64(0x28, true));
   const entrySize = view.getUint16(0x3a, true);
@@ -65,7 +65,7 @@ export function readSections(bytes: Uint8Array): Section[] {
 }
 
 /** All symbols, in their order: relocations name them by their number. */
-export function readSymbols(bytes: Uint8Array, sections: readonly Section[]): ElfSymbol[] {
+export function readSymbols(bytes: Uint8Array, sections: readonly ElfSection[]): ElfSymbol[] {
   const table = sections.find((s) => s.type === SHT_SYMTAB);
   const strings = table && sections[table.link];
   if (!table || !strings) return [];
@@ -83,7 +83,7 @@ export function readSymbols(bytes: Uint8Array, sections: readonly Section[]): El
 }
 
 /** Those of a section, by its number. */
-export function readRelocations(bytes: Uint8Array, sections: readonly Section[], of: number): Relocation[] {
+export function readRelocations(bytes: Uint8Array, sections: readonly ElfSection[], of: number): Relocation[] {
   const view = viewOf(bytes);
   return sections
     .filter(({ type, info }) => type === SHT_REL && info === of)

@@ -6,7 +6,7 @@ import {
   STT_FUNC,
   STT_SECTION,
   viewOf,
-  type Section,
+  type ElfSection,
   type ElfSymbol,
 } from './elf.js';
 
@@ -37,7 +37,7 @@ interface Place {
  */
 export class ObjectFunctions {
   readonly #file: DataView;
-  readonly #sections: readonly Section[];
+  readonly #sections: readonly ElfSection[];
   readonly #symbols: readonly ElfSymbol[];
   readonly #types: ReadonlyMap<string, number>;
   /** By section, the symbols that its instructions name, by their offset. */
@@ -127,7 +127,7 @@ function callees(code: DataView): ReadonlySet<number> {
 }
 
 /** Types of the functions in .BTF.ext, by section and offset. Format: Documentation/bpf/btf.rst, "func_info". */
-function functionTypes(object: Uint8Array, sections: readonly Section[]): ReadonlyMap<string, number> {
+function functionTypes(object: Uint8Array, sections: readonly ElfSection[]): ReadonlyMap<string, number> {
   const types = new Map<string, number>();
   const extension = sections.find(({ name }) => name === '.BTF.ext');
   const btf = sections.find(({ name }) => name === '.BTF');

@@ -9,7 +9,7 @@ import { planText } from '../api/text/text-plan.js';
 import { cellOf } from '../cli/format.js';
 import { selectionOf } from '../cli/field.js';
 import { unitOf } from '../event/scalar.js';
-import { createEncoder, eventSheet, Recorder } from '../formats/index.js';
+import { createEncoder, eventSheet, EventRecorder } from '../formats/index.js';
 import { Reviver } from '../formats/revive.js';
 import { RecordBatch } from '../record/batch.js';
 import { JsonBytes } from '../record/json/bytes.js';
@@ -63,7 +63,7 @@ it('is written as JSON from the record, as it was selected', () => {
 });
 
 it('is in a recording as it is in an event, and is checked when it is read again', () => {
-  const recorder = new Recorder(schema, ['syscount'], null);
+  const recorder = new EventRecorder(schema, ['syscount'], null);
   const line = JSON.parse(JSON.stringify(recorder.record(event))) as Record<string, unknown>;
   expect(line[path]).toEqual(buckets);
   const reviver = new Reviver(schema, [{ name: 'syscount' }]);

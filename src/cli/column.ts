@@ -1,10 +1,10 @@
 import { DetailsTemplate } from '../event/details.js';
-import { columnOf, valueAt, type Column, type EventFields, type TrackerInfo } from './field.js';
+import { columnOf, valueAt, type FieldColumn, type EventFields, type TrackerInfo } from './field.js';
 
 const first = ['time', 'container.name', 'process.pid', 'process.comm'];
 
 /** What CSV has where nobody said --fields. */
-export function tableColumns(trackers: readonly TrackerInfo[]): readonly Column[] {
+export function tableColumns(trackers: readonly TrackerInfo[]): readonly FieldColumn[] {
   const known = new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
   const start = trackers.length > 1 ? ['time', 'tracker', ...first.slice(1)] : first;
   const paths = [...start, ...trackers.flatMap(({ columns }) => columns)];
@@ -12,7 +12,7 @@ export function tableColumns(trackers: readonly TrackerInfo[]): readonly Column[
 }
 
 /** A field that tells whether it succeeded. */
-export interface Outcome extends Column {
+export interface Outcome extends FieldColumn {
   readonly success: 0 | null;
 }
 
@@ -29,7 +29,7 @@ export function hasFailed(event: EventFields, outcomes: readonly Outcome[]): boo
 }
 
 /** What lines of events are made of. */
-export function lineColumns(trackers: readonly TrackerInfo[]): readonly Column[] {
+export function lineColumns(trackers: readonly TrackerInfo[]): readonly FieldColumn[] {
   const told = trackers.flatMap(({ details, fields }) => [
     ...new DetailsTemplate(details).fields,
     ...outcomesOf(fields).map(({ path }) => path),

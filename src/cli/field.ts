@@ -65,7 +65,7 @@ async function describeFew<Info>(client: Client, names: readonly string[], field
 export type EventFields = Readonly<Record<string, unknown>>;
 
 /** A field that was chosen: its path as the user wrote it, and the keys that lead to it. */
-export interface Column {
+export interface FieldColumn {
   readonly path: string;
   readonly keys: readonly string[];
 }
@@ -73,13 +73,13 @@ export interface Column {
 const labels = 'container.labels.';
 
 /** "container.labels.com.example" has three keys: a label's name may hold dots. */
-export function columnOf(path: string): Column {
+export function columnOf(path: string): FieldColumn {
   if (path.startsWith(labels)) return { path, keys: ['container', 'labels', path.slice(labels.length)] };
   return { path, keys: path.split('.') };
 }
 
 /** The columns that `--fields` names; "process" stands for all of its fields. A name that no tracker has is a UsageError. */
-export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly string[]): readonly Column[] {
+export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly string[]): readonly FieldColumn[] {
   const known = knownPaths(trackers);
   const chosen = paths.flatMap((given) => {
     const path = wholePath(given, known);
@@ -181,7 +181,7 @@ function shortNames(known: ReadonlySet<string>): readonly string[] {
   });
 }
 
-export function allColumns(trackers: readonly TrackerInfo[]): readonly Column[] {
+export function allColumns(trackers: readonly TrackerInfo[]): readonly FieldColumn[] {
   return [...new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)))].map(columnOf);
 }
 
@@ -207,7 +207,7 @@ export interface Selection {
 
 export function selectionOf(
   tracker: TrackerInfo,
-  columns: readonly Column[],
+  columns: readonly FieldColumn[],
   others: readonly TrackerInfo[],
 ): Selection {
   const types = new Map(tracker.fields.map(({ path, type }) => [path, type.name]));
@@ -266,7 +266,7 @@ function labelsNamed(names: readonly string[], list: readonly unknown[]): Record
 }
 
 /** The value at a column of a picked event; undefined where its tracker has no such field. */
-export function valueAt(event: EventFields, { keys }: Column): unknown {
+export function valueAt(event: EventFields, { keys }: FieldColumn): unknown {
   let value: unknown = event;
   for (const key of keys) {
     if (!isRecord(value)) return undefined;
@@ -276,7 +276,7 @@ export function valueAt(event: EventFields, { keys }: Column): unknown {
 }
 
 /** For people: of the time just its clock, in UTC. */
-export function textAt(event: EventFields, column: Column): string {
+export function textAt(event: EventFields, column: FieldColumn): string {
   const value = valueAt(event, column);
   const clock =
     column.path === 'time' && typeof value === 'string' ? /T(\d\d:\d\d:\d\d\.\d{3})\d*Z$/.exec(value)?.[1] : undefined;

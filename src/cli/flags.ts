@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { WrongValue } from '../options/kind.js';
 import { defaultTextOf, variableOf, type AnySetting, type Setting } from '../options/setting.js';
-import type { Flags } from '../options/sources.js';
+import type { FlagValues } from '../options/sources.js';
 import type { SettingGroup } from '../options/table.js';
 import { UsageError } from './usage.js';
 
@@ -13,7 +13,7 @@ export function addSettings(command: Command, groups: readonly SettingGroup[]): 
 }
 
 /** What was typed, and nothing else. */
-export function givenFlags(command: Command, settings: readonly AnySetting[]): Flags {
+export function givenFlags(command: Command, settings: readonly AnySetting[]): FlagValues {
   const given = new Map<string, string | readonly string[] | boolean>();
   for (const { flag } of settings) {
     const name = attributeOf({ flag });

@@ -15,7 +15,7 @@ import {
 } from './field.js';
 import { Table } from './format.js';
 import { momentOf } from './size.js';
-import { tellGap, type Gap } from './stream.js';
+import { tellGap, type ReceivedGap } from './stream.js';
 import { targetInput, withContainers, type TargetFlags } from './target.js';
 import { collect } from './usage.js';
 import { whereInput } from './where.js';
@@ -39,7 +39,7 @@ interface Row {
 
 interface Page {
   readonly nodes: readonly EventFields[];
-  readonly gaps: readonly Gap[];
+  readonly gaps: readonly ReceivedGap[];
   readonly pageInfo: { readonly hasPreviousPage: boolean; readonly startCursor: string | null };
 }
 

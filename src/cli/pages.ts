@@ -1,7 +1,7 @@
 import type { Client } from '../client/client.js';
 
 /** A page of a connection, as its query names it `page`; with whatever else is selected of it. */
-export interface Page<Row> {
+export interface ConnectionPage<Row> {
   readonly nodes: readonly Row[];
   readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
 }
@@ -13,7 +13,7 @@ const PAGE = 100;
  * All rows of a connection, `most` at most, and its last page. The document has the connection as `page`, with its
  * `pageInfo { hasNextPage endCursor }`, and the variables `$first: Int` and `$after: Cursor`.
  */
-export async function allRows<Row, Whole extends Page<Row> = Page<Row>>(
+export async function allRows<Row, Whole extends ConnectionPage<Row> = ConnectionPage<Row>>(
   client: Client,
   document: string,
   variables: Readonly<Record<string, unknown>>,

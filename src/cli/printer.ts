@@ -8,7 +8,7 @@ import {
   textAt,
   valueAt,
   type EventFields,
-  type Column,
+  type FieldColumn,
   type Selection,
   type TrackerInfo,
 } from './field.js';
@@ -93,7 +93,7 @@ function linePrinter(
     terminal,
   }: Pick<Printer, 'selection'> &
     Pick<PrinterOptions, 'terminal'> & {
-      readonly columns: readonly Column[];
+      readonly columns: readonly FieldColumn[];
       readonly read: (event: EventFields) => EventFields;
     },
 ): Printer {
@@ -137,7 +137,7 @@ function linePrinter(
   };
 }
 
-function kindOf(trackers: readonly TrackerInfo[], { path }: Column): CsvKind {
+function kindOf(trackers: readonly TrackerInfo[], { path }: FieldColumn): CsvKind {
   const types = trackers.flatMap(({ fields }) =>
     fields.filter((field) => field.path === path).map(({ type }) => type.name),
   );
@@ -150,7 +150,7 @@ function columnsFor(
   trackers: readonly TrackerInfo[],
   format: Format,
   fields: readonly string[] | null,
-): readonly Column[] {
+): readonly FieldColumn[] {
   if (fields) return chosenColumns(trackers, fields);
   if (format === 'table') return lineColumns(trackers);
   return format === 'json' ? allColumns(trackers) : tableColumns(trackers);

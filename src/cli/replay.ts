@@ -9,7 +9,7 @@ import { describeTrackers } from './field.js';
 import { accessOf, limitsOf } from '../options/config.js';
 import { accessSettings, generalSettings } from '../options/server.js';
 import { variableOf } from '../options/setting.js';
-import { SettingSources, type Flags as GivenFlags } from '../options/sources.js';
+import { SettingSources, type FlagValues } from '../options/sources.js';
 import { accessGroup, limitGroup } from '../options/table.js';
 import { addSettings, attributeOf, flagOf, orVariable, givenFlags } from './flags.js';
 import { serve } from './serve.js';
@@ -99,7 +99,7 @@ function configOf(file: string, speed: number, port: number, logLevel: string): 
 }
 
 /** A replay that is served has the address, the access and the limits of a server. */
-function served(file: string, { speed, logLevel }: Flags, port: number, given: GivenFlags): Config {
+function served(file: string, { speed, logLevel }: Flags, port: number, given: FlagValues): Config {
   const sources = new SettingSources(given, process.env);
   return { ...configOf(file, speed, port, logLevel), ...accessOf(sources), port, limits: limitsOf(sources) };
 }

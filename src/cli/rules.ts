@@ -4,7 +4,7 @@ import { counted } from '../base/listed.js';
 import { addRulesImport } from './rules-import.js';
 import { addRulesList } from './rules-list.js';
 import { Unsuccessful } from './usage.js';
-import type { RuleExplanation, RuleOutcome, World } from './world.js';
+import type { RuleExplanation, RuleTestOutcome, World } from './world.js';
 
 interface Flags {
   readonly rule?: string;
@@ -74,12 +74,12 @@ async function test(paths: readonly string[], { rule, output }: Flags, world: Wo
   if (failed > 0) throw new Unsuccessful(`${counted(failed, 'test')} failed`);
 }
 
-function textOf({ file, line, name, problems }: RuleOutcome): string {
+function textOf({ file, line, name, problems }: RuleTestOutcome): string {
   const status = problems.length > 0 ? 'failed' : 'passed';
   return [`${status}  ${file}:${line}  ${name}`, ...problems.map((problem) => `        ${problem}`), ''].join('\n');
 }
 
-function recordOf({ file, line, name, events, alerts, problems }: RuleOutcome): object {
+function recordOf({ file, line, name, events, alerts, problems }: RuleTestOutcome): object {
   const raised = alerts.map(({ alert: { rule, severity, message }, times, event }) => ({
     rule,
     severity,

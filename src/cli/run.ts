@@ -10,7 +10,7 @@ import { describeTrackers, readablePaths } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { persistFlag, startedWith, type StartFlags } from './persist.js';
 import type { Printer } from './printer.js';
-import { withSession, type Ending } from './session.js';
+import { withSession, type SessionEnding } from './session.js';
 import { readEvents, tellGap, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { top } from './top.js';
@@ -95,7 +95,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
     name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
     ...startedWith(flags),
   };
-  const work = (id: string, stop: () => Promise<Ending>): Promise<void> =>
+  const work = (id: string, stop: () => Promise<SessionEnding>): Promise<void> =>
     print({ client, id, stop, printer, flags, world });
   await withSession(client, input, work, { keep: flags.persist !== undefined });
 }
@@ -103,7 +103,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
 interface Printing {
   readonly client: Client;
   readonly id: string;
-  readonly stop: () => Promise<Ending>;
+  readonly stop: () => Promise<SessionEnding>;
   readonly printer: Printer;
   readonly flags: Flags;
   readonly world: World;

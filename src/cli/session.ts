@@ -1,7 +1,7 @@
 import type { Client } from '../client/client.js';
 
 /** What is asked of a session when it is stopped. */
-export interface Ending {
+export interface SessionEnding {
   readonly state: string;
   readonly problem: string | null;
   readonly stopReason: string | null;
@@ -18,7 +18,7 @@ const timeToLive = '1m';
 export async function withSession(
   client: Client,
   input: Readonly<Record<string, unknown>>,
-  work: (id: string, stop: () => Promise<Ending>) => Promise<void>,
+  work: (id: string, stop: () => Promise<SessionEnding>) => Promise<void>,
   { keep = false } = {},
 ): Promise<void> {
   const { startSession } = await client.query<{ startSession: { id: string } }>(
@@ -26,7 +26,7 @@ export async function withSession(
     { input: { ...input, ttl: keep ? null : timeToLive } },
   );
   const { id } = startSession;
-  const stop = (): Promise<Ending> => stopSession(client, id);
+  const stop = (): Promise<SessionEnding> => stopSession(client, id);
   try {
     await work(id, stop);
     const { state, stopReason, problem } = await stop();
@@ -38,8 +38,8 @@ export async function withSession(
   }
 }
 
-async function stopSession(client: Client, id: string): Promise<Ending> {
-  const { stopSession: session } = await client.query<{ stopSession: Ending }>(
+async function stopSession(client: Client, id: string): Promise<SessionEnding> {
+  const { stopSession: session } = await client.query<{ stopSession: SessionEnding }>(
     'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { delivered lost } } }',
     { id },
   );

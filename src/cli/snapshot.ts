@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { cellOf, Table } from './format.js';
-import { allRows, type Page } from './pages.js';
+import { allRows, type ConnectionPage } from './pages.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { wholeNumber } from './usage.js';
 import { expressionOf } from './where.js';
@@ -18,7 +18,7 @@ interface Flags extends ConnectionFlags {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-interface SnapshotPage extends Page<Fields> {
+interface SnapshotPage extends ConnectionPage<Fields> {
   readonly complete: boolean;
 }
 
@@ -170,7 +170,7 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
 
 /** Nothing is listed of a container that has nothing, and of a name that was mistyped. */
 async function requireContainer(client: Client, name: string): Promise<void> {
-  const { named } = await client.query<{ named: Page<object> }>(
+  const { named } = await client.query<{ named: ConnectionPage<object> }>(
     'query Named($where: ContainerFilter!) { named: containers(where: $where, first: 1) { nodes { id } } }',
     { where: { any: [{ name }] } },
   );

@@ -3,7 +3,7 @@ import type { Client } from '../client/client.js';
 import type { EventFields } from './field.js';
 import type { World } from './world.js';
 
-export interface Gap {
+export interface ReceivedGap {
   readonly from: string;
   readonly to: string;
   readonly lost: string;
@@ -13,13 +13,13 @@ export interface Gap {
 
 export interface Batch {
   readonly events: readonly EventFields[];
-  readonly gap: Gap | null;
+  readonly gap: ReceivedGap | null;
 }
 
 /** Why no more events came: the session ended, the limit was reached, Ctrl-C, or nobody reads our output. */
 export type StopCause = 'ended' | 'limit' | 'signal' | 'reader';
 
-export interface EventReader {
+export interface EventReading {
   readonly client: Client;
   readonly session: string;
   /** Of an event. */
@@ -46,7 +46,7 @@ const EVERYTHING = 1_000_000;
 const mostWaiting = 100_000;
 
 /** Hands a session's events on until it ends, and returns how many there were. */
-export async function readEvents(reader: EventReader): Promise<{ events: number; dropped: bigint; cause: StopCause }> {
+export async function readEvents(reader: EventReading): Promise<{ events: number; dropped: bigint; cause: StopCause }> {
   const { client, session, selection, limit, signal } = reader;
   const document = `subscription Events($session: ID!, $replay: Int) {
     events(session: $session, replay: $replay) { gap { from to lost dropped where } events { ${selection} } }
@@ -140,7 +140,7 @@ class BatchQueue {
     if (!oldest || !next) return;
     this.#waiting -= oldest.events.length;
     const now = new Date().toISOString();
-    const gap: Gap = {
+    const gap: ReceivedGap = {
       from: oldest.gap?.from ?? now,
       to: next.gap?.to ?? now,
       lost: String(BigInt(oldest.gap?.lost ?? 0) + BigInt(next.gap?.lost ?? 0)),
@@ -184,7 +184,7 @@ async function subscribed(client: Client, session: string, queue: BatchQueue): P
 }
 
 /** Tells a person where events are missing. */
-export function tellGap({ lost, dropped, from, to }: Gap, world: Pick<World, 'tell'>): void {
+export function tellGap({ lost, dropped, from, to }: ReceivedGap, world: Pick<World, 'tell'>): void {
   world.tell(`gap: ${lost} lost in the kernel, ${dropped} dropped, ${from} to ${to}`);
 }
 

@@ -4,7 +4,7 @@ import type { LocalServer } from '../client/client.js';
 import type { Output } from './output.js';
 
 /** A server that listens. */
-export interface Listener {
+export interface LocalListener {
   /** Where clients reach it. */
   readonly url: string;
   /** Resolves when it can do no more than end. */
@@ -66,7 +66,7 @@ export type ImportRules = (
 ) => Promise<{ readonly text: string; readonly report: string; readonly count: number }>;
 
 /** A test of rules that was run. */
-export interface RuleOutcome {
+export interface RuleTestOutcome {
   readonly file: string;
   readonly line: number;
   readonly name: string;
@@ -110,8 +110,8 @@ export interface RuleTools {
   test(
     paths: readonly string[],
     rule: string | null,
-    onOutcome: (outcome: RuleOutcome) => Promise<void>,
-  ): Promise<{ readonly outcomes: readonly RuleOutcome[]; readonly untested: readonly string[] }>;
+    onOutcome: (outcome: RuleTestOutcome) => Promise<void>,
+  ): Promise<{ readonly outcomes: readonly RuleTestOutcome[]; readonly untested: readonly string[] }>;
   explain(paths: readonly string[], rule: string | null): Promise<readonly RuleExplanation[]>;
 }
 
@@ -120,7 +120,7 @@ export interface Servers {
   readonly importRules: ImportRules;
   readonly rules: RuleTools;
   /** Starts a server that listens. */
-  serve(config: Config, log: Log): Promise<Listener>;
+  serve(config: Config, log: Log): Promise<LocalListener>;
   /** Starts a server for this process alone; it listens nowhere. */
   local(config: Config, log: Log): Promise<LocalServer>;
 }

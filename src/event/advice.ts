@@ -265,7 +265,7 @@ export type Aspect =
   | 'LIMIT';
 
 /** Who did something, for people. */
-export interface Evidence {
+export interface AdviceEvidence {
   /** Executables, or comms where no exec was seen. */
   readonly programs: readonly string[];
   readonly first: string;
@@ -283,7 +283,7 @@ export interface AdviceLine {
   readonly why: string;
   readonly phase: Phase;
   /** Null for what no event shows: what the runtime needs, or what was not seen. */
-  readonly evidence: Evidence | null;
+  readonly evidence: AdviceEvidence | null;
 }
 
 export interface Coverage {

@@ -6,7 +6,7 @@ import { lineagePath } from '../event/lineage.js';
  * space between them. `age` is the time from the process's start, at the path, to the event, in ns. `object` is a field
  * that contains others and supports only `isNull`.
  */
-export type ValueType =
+export type OperandType =
   | 'string'
   | 'int'
   | 'uint32'
@@ -54,7 +54,7 @@ export interface Comparison {
    * element of its list, and ".comm" a field of the element.
    */
   readonly path: string;
-  readonly type: ValueType;
+  readonly type: OperandType;
   readonly op: Operator;
   readonly value: Scalar | readonly Scalar[];
 }
@@ -67,7 +67,7 @@ export interface Pair {
   readonly kind: 'pair';
   readonly left: string;
   readonly right: string;
-  readonly type: ValueType;
+  readonly type: OperandType;
   readonly op: 'eq' | 'ne';
 }
 
@@ -121,12 +121,12 @@ function junction(kind: Junction['kind'], filters: readonly Filter[]): Filter | 
   return flat.length > 1 ? { kind, filters: flat } : flat[0];
 }
 
-export function compare(path: string, type: ValueType, op: Operator, value: Comparison['value']): Comparison {
+export function compare(path: string, type: OperandType, op: Operator, value: Comparison['value']): Comparison {
   return { kind: 'comparison', path, type, op, value };
 }
 
 /** The order of two fields means nothing: equal filters have one form. */
-export function pair(one: string, other: string, type: ValueType, op: Pair['op']): Pair {
+export function pair(one: string, other: string, type: OperandType, op: Pair['op']): Pair {
   const [left = one, right = other] = [one, other].sort();
   return { kind: 'pair', left, right, type, op };
 }

@@ -12,7 +12,7 @@ const MAX_VALUES = 10_000;
 const MAX_SAVED_BYTES = 256 << 10;
 
 /** The maximum cost of a filter, which is evaluated for every event. */
-export class Budget {
+export class FilterBudget {
   #comparisons = 0;
   #conditions = 0;
   #patterns = 0;

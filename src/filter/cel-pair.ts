@@ -1,8 +1,8 @@
-import { isOfElement, pair, type Filter, type ValueType } from './ast.js';
+import { isOfElement, pair, type Filter, type OperandType } from './ast.js';
 import { qualified, type Reference } from './cel-field.js';
 
 /** Types of which two fields can be compared. */
-const PAIRED: ReadonlySet<ValueType> = new Set<ValueType>([
+const PAIRED: ReadonlySet<OperandType> = new Set<OperandType>([
   ...(['string', 'int', 'uint32', 'int64', 'uint64', 'boolean', 'time', 'address', 'errno', 'enum'] as const),
 ]);
 

@@ -1,7 +1,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { suggest } from '../base/errors.js';
 import { ALWAYS, and, NEVER, or, START, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
-import { Budget } from './budget.js';
+import { FilterBudget } from './budget.js';
 import { findField, namesOf, qualified, type Reference } from './cel-field.js';
 import { pairOf } from './cel-pair.js';
 import { parseSyntax } from './cel-syntax.js';
@@ -68,7 +68,7 @@ export function parseCel(
   fields: FilterFields,
   trackers: readonly string[],
   path = 'expr',
-  budget = new Budget(),
+  budget = new FilterBudget(),
   definitions: Definitions | null = null,
 ): Filter {
   return new Converter({ text, fields, trackers, path, budget, definitions }).filter(parseSyntax(text, path));
@@ -79,7 +79,7 @@ interface Context {
   readonly fields: FilterFields;
   readonly trackers: readonly string[];
   readonly path: string;
-  readonly budget: Budget;
+  readonly budget: FilterBudget;
   readonly definitions: Definitions | null;
 }
 

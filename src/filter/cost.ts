@@ -1,9 +1,9 @@
 import { lineagePath } from '../event/lineage.js';
-import { LABELS, type Filter, type ValueType } from './ast.js';
+import { LABELS, type Filter, type OperandType } from './ast.js';
 import type { FilterFields } from './field.js';
 
 // In units of about ten nanoseconds, measured with events over records. Only the order matters.
-const READ: Readonly<Record<ValueType, number>> = {
+const READ: Readonly<Record<OperandType, number>> = {
   int: 1,
   uint32: 1,
   boolean: 1,

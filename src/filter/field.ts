@@ -19,12 +19,12 @@ import type { Catalog } from '../catalog/catalog.js';
 import { lineagePath, type Lineage } from '../event/lineage.js';
 import type { NameSet } from '../tracker/define.js';
 import { listed } from '../base/listed.js';
-import { ANCESTORS, isOfElement, LABELS, type ValueType } from './ast.js';
+import { ANCESTORS, isOfElement, LABELS, type OperandType } from './ast.js';
 
 /** An event field that filters support. */
 export interface FilterField {
   readonly path: string;
-  readonly type: ValueType;
+  readonly type: OperandType;
   /** The type of its filter in the schema, for messages. */
   readonly filterType: string;
   /** The operators of that type, by name. */
@@ -318,7 +318,7 @@ function labelOf(input: unknown): FilterField | null {
 
 function made(
   path: string,
-  type: ValueType,
+  type: OperandType,
   input: GraphQLInputObjectType,
   nullable: boolean,
   operators: readonly string[],

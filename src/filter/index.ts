@@ -2,7 +2,7 @@
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
 export { compileContainerFilter, compileFilter, fieldsOf, pathsIn, type Predicate } from './compile.js';
-export { Budget as FilterBudget } from './budget.js';
+export { FilterBudget } from './budget.js';
 export { namesIn, type Definitions, type Macro } from './definitions.js';
 export { and, or, type Scalar } from './ast.js';
 export { FilterFields, type Filtered, type FilterField } from './field.js';

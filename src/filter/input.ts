@@ -1,6 +1,6 @@
 import { invalid, suggest } from '../base/errors.js';
 import { and, isTracker, or, type Comparison, type Filter, type Operator } from './ast.js';
-import { Budget } from './budget.js';
+import { FilterBudget } from './budget.js';
 import { parseCel } from './cel.js';
 import { element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
@@ -25,7 +25,7 @@ export function checkSaved(input: unknown, fields: FilterFields, trackers: reado
 class InputParser {
   readonly #fields: FilterFields;
   readonly #trackers: readonly string[];
-  readonly #budget = new Budget();
+  readonly #budget = new FilterBudget();
   /** Whether it is within a saved filter. */
   #isSaved: boolean;
 

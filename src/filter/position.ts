@@ -1,7 +1,7 @@
 import { invalid, type EunomiaError } from '../base/errors.js';
 
 /** A part of an expression: from `start` (inclusive) to `end` (exclusive). */
-export interface Range {
+export interface TextRange {
   readonly start: number;
   readonly end: number;
 }
@@ -13,7 +13,7 @@ const WIDTH = 110;
  * Creates a BAD_USER_INPUT error with the position in the text: `where.expr: 1:9: message`, and below it the line with
  * carets under the part in question. Columns count characters from 1.
  */
-export function errorAt(path: string, text: string, { start, end }: Range, message: string): EunomiaError {
+export function errorAt(path: string, text: string, { start, end }: TextRange, message: string): EunomiaError {
   const lineStart = text.lastIndexOf('\n', start - 1) + 1;
   const newline = text.indexOf('\n', start);
   const lineEnd = newline < 0 ? text.length : newline;

@@ -3,7 +3,7 @@ import type { Gap } from '../event/event.js';
 import type { AskedFrom } from '../session/asked.js';
 
 /** What is told of the session with its events; plain JSON. */
-export type Facts = Readonly<Record<string, unknown>>;
+export type ExportFacts = Readonly<Record<string, unknown>>;
 
 /** Of an export of several sessions: which one. */
 interface Whose {
@@ -11,7 +11,7 @@ interface Whose {
 }
 
 /** How an export ends. */
-export interface Ending {
+export interface ExportEnd {
   /** Items written. */
   readonly items: number;
   /** Events that are missing in it: lost in the kernel, dropped before or while it was written. */
@@ -37,7 +37,7 @@ export interface Encoder<Item> {
   due?(): Work<Uint8Array> | null;
   /** The same at the end, before `end`. */
   rest?(): Work<Uint8Array> | null;
-  end(ending: Ending): string | Uint8Array;
+  end(ending: ExportEnd): string | Uint8Array;
 }
 
 /** Cells that are made in a few milliseconds. */

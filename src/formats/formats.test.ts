@@ -5,7 +5,7 @@ import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
-import { createEncoder, Recorder, Recording, type Entry, type Sheet } from './index.js';
+import { createEncoder, EventRecorder, Recording, type Entry, type Sheet } from './index.js';
 import { nanosecondsSince1970 } from '../event/clock.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { hostileText } from '../../test/support/hostile.js';
@@ -86,7 +86,7 @@ describe('a recorded line', () => {
     const [entry] = await entriesOf(head, exit);
     if (entry?.kind !== 'event') throw new Error('no event');
     expect(entry.event.container).toMatchObject({ labels: { b: '', tier: '=x' }, cgroupId: 4242 });
-    expect(new Recorder(schema, ['exit'], null).record(entry.event)).toEqual(exit);
+    expect(new EventRecorder(schema, ['exit'], null).record(entry.event)).toEqual(exit);
   });
 
   it('of an older version has the fields under their names now', async () => {

@@ -1,5 +1,5 @@
 import type { FieldValue } from '../event/event.js';
-import type { Column, Sheet } from './sheet.js';
+import type { SheetColumn, Sheet } from './sheet.js';
 
 /** What of an aggregate's row is written. */
 export interface GroupRow {
@@ -34,7 +34,7 @@ export interface GroupSheetOptions {
 export function aggregateSheet({ groupBy, measures: all, windows }: GroupSheetOptions): Sheet<GroupRow> {
   // A measure of this name is the count that each row has anyway.
   const measures = all.map((measure, index) => ({ ...measure, index })).filter(({ name }) => name !== 'count');
-  const columns: Column[] = [
+  const columns: SheetColumn[] = [
     ...(windows
       ? ([
           { name: 'window.from', type: 'time' },

@@ -1,12 +1,12 @@
 import type { Gap } from '../event/event.js';
-import { MOST_ITEMS, type Encoder, type Facts } from './encoder.js';
+import { MOST_ITEMS, type Encoder, type ExportFacts } from './encoder.js';
 import type { Sheet } from './sheet.js';
 
 /**
  * One JSON object a line: first `{"eunomia": …}`, the facts; then events as GraphQL has them, with `{"gap": …}` where some are
  * missing, and `{"change": …}` where the session was changed; last `{"end": …}`, without which the file was cut.
  */
-export function ndjson<Item>(sheet: Sheet<Item>, facts: Facts): Encoder<Item> {
+export function ndjson<Item>(sheet: Sheet<Item>, facts: ExportFacts): Encoder<Item> {
   return {
     contentType: 'application/x-ndjson; charset=utf-8',
     most: MOST_ITEMS,

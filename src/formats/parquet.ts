@@ -4,8 +4,8 @@ import { nanosecondsSince1970 } from '../event/clock.js';
 import type { Bucket, FieldValue } from '../event/event.js';
 import type { ColumnType } from '../event/scalar.js';
 import type { AskedFrom } from '../session/asked.js';
-import { itemsAtOnce, type Encoder, type Facts } from './encoder.js';
-import type { Column, Sheet } from './sheet.js';
+import { itemsAtOnce, type Encoder, type ExportFacts } from './encoder.js';
+import type { SheetColumn, Sheet } from './sheet.js';
 
 type Writer = ConstructorParameters<typeof ParquetWriter>[0];
 type SchemaElement = Writer['schema'][number];
@@ -20,7 +20,7 @@ const LONG_CELLS = 1 << 20;
  * 64-bit integers are that, lists are lists, histograms are lists of buckets. The session's facts and how the export ended (`lost`,
  * `dropped`, `complete`) are in the file's metadata under "eunomia" and "eunomia.end", as JSON.
  */
-export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Encoder<Item> {
+export function parquet<Item>({ columns, row }: Sheet<Item>, facts: ExportFacts): Encoder<Item> {
   const bytes = new FlushingWriter();
   const writer = new ParquetWriter({
     writer: bytes,
@@ -92,7 +92,7 @@ class FlushingWriter extends ByteWriter {
 }
 
 /** Integers by their converted type only: hyparquet-writer 0.17 writes INTEGER's width as an i32, which DuckDB refuses. */
-function elementsOf({ name, type }: Column): SchemaElement[] {
+function elementsOf({ name, type }: SheetColumn): SchemaElement[] {
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
   switch (type) {
     case 'text':

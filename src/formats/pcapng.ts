@@ -1,6 +1,6 @@
 import { nanosecondsSince1970 } from '../event/clock.js';
 import type { Gap, TraceEvent } from '../event/event.js';
-import { MOST_ITEMS, type Encoder, type Ending } from './encoder.js';
+import { MOST_ITEMS, type Encoder, type ExportEnd } from './encoder.js';
 
 /** The tracker whose events are packets, and the fields of them that the file is made from. */
 export const packetTracker = 'packet';
@@ -142,7 +142,7 @@ function packetBlock(event: TraceEvent, { number, lastTime }: Interface, missing
 }
 
 /** Of the first interface: which one the missing packets were of, nobody knows. */
-function statisticsBlock({ number, lastTime }: Interface, packets: number, ending: Ending): Buffer {
+function statisticsBlock({ number, lastTime }: Interface, packets: number, ending: ExportEnd): Buffer {
   const body = Buffer.alloc(12);
   body.writeUInt32BE(number, 0);
   body.writeBigUInt64BE(lastTime, 4);

@@ -15,7 +15,7 @@ import { fieldType, HISTOGRAM_BUCKET } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
 
 /** An event as JSON has it: what a GraphQL client gets that selects all of its fields. */
-export type Recorded = Readonly<Record<string, unknown>>;
+export type RecordedEvent = Readonly<Record<string, unknown>>;
 
 type Copy = (value: unknown) => unknown;
 type Fields = readonly (readonly [name: string, copy: Copy])[];
@@ -24,7 +24,7 @@ type Fields = readonly (readonly [name: string, copy: Copy])[];
 const ALWAYS = ['tracker', 'time'];
 
 /** Copies events out, by the types of the schema: a field that is added there is in the next export. */
-export class Recorder {
+export class EventRecorder {
   readonly #trackers: ReadonlyMap<string, Fields>;
 
   /** `paths`: only these fields ("process.comm", "args"), as the catalog checked them; all of them when null. */
@@ -34,7 +34,7 @@ export class Recorder {
     );
   }
 
-  record(event: TraceEvent): Recorded {
+  record(event: TraceEvent): RecordedEvent {
     return copied(event, this.#trackers.get(event.tracker) ?? []);
   }
 }

@@ -10,9 +10,9 @@ import {
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { fieldType, HISTOGRAM_BUCKET, type ColumnType } from '../event/scalar.js';
 import { compileField } from '../catalog/catalog.js';
-import { eventType, Recorder, type Recorded } from './recorder.js';
+import { eventType, EventRecorder, type RecordedEvent } from './recorder.js';
 
-export interface Column {
+export interface SheetColumn {
   readonly name: string;
   /** Whole numbers of 64 bits are decimal texts until they are written. */
   readonly type: ColumnType;
@@ -20,7 +20,7 @@ export interface Column {
 
 /** Things of one kind, and how they become lines: objects for NDJSON, rows of columns for the other formats. */
 export interface Sheet<Item> {
-  readonly columns: readonly Column[];
+  readonly columns: readonly SheetColumn[];
   record(item: Item): object;
   /** One value for each column. */
   row(item: Item): FieldValue[];
@@ -39,16 +39,16 @@ export function eventSheet(
 ): Sheet<TraceEvent> {
   const types = trackers.map((tracker) => typesOf(eventType(schema, tracker)));
   const names = [...new Set(paths ?? types.flatMap((fields) => [...fields.keys()]))];
-  const columns = names.map((name): Column => {
+  const columns = names.map((name): SheetColumn => {
     const found = new Set(types.flatMap((fields) => fields.get(name) ?? []));
     const [type = 'text'] = found;
     return { name, type: found.size > 1 ? 'text' : type };
   });
   const readers = columns.map(({ name }) => compileField(name));
-  const recorder = new Recorder(schema, trackers, paths);
+  const recorder = new EventRecorder(schema, trackers, paths);
   return {
     columns,
-    record: (event): Recorded => recorder.record(event),
+    record: (event): RecordedEvent => recorder.record(event),
     row: (event) => readers.map((read) => read(event)),
   };
 }
@@ -83,6 +83,6 @@ function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> 
 }
 
 /** The first part of each path: what a reader of these columns needs captured. */
-export function rootsOf(columns: readonly Column[]): Set<string> {
+export function rootsOf(columns: readonly SheetColumn[]): Set<string> {
   return new Set(columns.map(({ name }) => (name.startsWith(LABELS) ? 'container' : (name.split('.')[0] ?? name))));
 }

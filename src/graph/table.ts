@@ -1,4 +1,4 @@
-import { Line } from '../base/line.js';
+import { OldestFirst } from '../base/line.js';
 import { KnownProcess, type Exit, type Generation, type Image, type Told, type Traits } from './process.js';
 
 /** What is counted of the table. */
@@ -31,9 +31,9 @@ export class ProcessTable {
   readonly #limit: number;
   readonly #byPid = new Map<number, KnownProcess>();
   /** Ended, and without children that are known, in the order in which they became so. */
-  readonly #leaves = new Line<KnownProcess>();
+  readonly #leaves = new OldestFirst<KnownProcess>();
   /** Ended, with such children. */
-  readonly #forebears = new Line<KnownProcess>();
+  readonly #forebears = new OldestFirst<KnownProcess>();
   /** How many generations have an image. */
   readonly #uses = new Map<Image, number>();
   #bytes = 0;

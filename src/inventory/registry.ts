@@ -39,7 +39,7 @@ export interface RegistryEvents {
 }
 
 /** How events are joined to containers on this host. MOUNT_NS: its containers have no v2 cgroups, so ids say nothing. */
-export type Identity = 'CGROUP' | 'MOUNT_NS';
+export type ContainerIdentity = 'CGROUP' | 'MOUNT_NS';
 
 const START_MS = 2000;
 const MAX_EARLY = 10_000;
@@ -57,7 +57,7 @@ export class ContainerRegistry {
   /** Null on a host that does not show the first processes of pid namespaces, and until the cgroups are mapped. */
   #namespaces: NamespaceContainers | null = null;
   #hostMountNs: number | null = null;
-  #identity: Identity = 'CGROUP';
+  #identity: ContainerIdentity = 'CGROUP';
   #closed = false;
   /** Cgroups that were made before it was known where the hierarchy is. */
   #early: [CgroupId, string][] = [];
@@ -156,7 +156,7 @@ export class ContainerRegistry {
     };
   }
 
-  get identity(): Identity {
+  get identity(): ContainerIdentity {
     return this.#identity;
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { mergeRecords, type AggregateShape } from './aggregate.js';
+import { mergeRecords, type MapRecordShape } from './aggregate.js';
 
-const shape: AggregateShape = {
+const shape: MapRecordShape = {
   bootNsAt: 0,
   totals: [8],
   latest: [],

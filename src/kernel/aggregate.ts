@@ -26,7 +26,7 @@ export function aggregatesInMaps(object: KernelObject): boolean {
 }
 
 /** Where in a record is what, in bytes. */
-export interface AggregateShape {
+export interface MapRecordShape {
   readonly bootNsAt: number;
   /** The 64-bit words that are added up over CPUs. */
   readonly totals: readonly number[];
@@ -39,7 +39,7 @@ export interface AggregateShape {
 }
 
 /** One record of two CPUs' for the same key, in the memory of either: of what was seen first, but for a path that only the other knows. */
-export function mergeRecords(one: DataView, other: DataView, shape: AggregateShape): DataView {
+export function mergeRecords(one: DataView, other: DataView, shape: MapRecordShape): DataView {
   const { bootNsAt, totals, latest, others, pathStateAt } = shape;
   const [first, second] = bootNs(other, bootNsAt) < bootNs(one, bootNsAt) ? [other, one] : [one, other];
   for (const at of totals) addWord(first, second, at);
@@ -70,7 +70,7 @@ export class AggregateMaps {
   readonly #turn: (side: number) => Promise<void>;
   readonly #keyBytes: number;
   readonly #recordBytes: number;
-  readonly #shape: AggregateShape;
+  readonly #shape: MapRecordShape;
   #side = 0;
   /** Entries of the reading before. */
   #before = 0;

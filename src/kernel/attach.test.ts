@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { EunomiaError } from '../base/errors.js';
-import { cgroupHint, cgroupRoot, type Place } from './attach.js';
+import { cgroupHint, cgroupRoot, type DirectoryFacts } from './attach.js';
 
 const mountOf = (point: string) => `40 30 0:37 / ${point} rw,relatime - cgroup2 cgroup2 rw`;
 
-function codeOf(mountinfo: string, place?: Place): string {
+function codeOf(mountinfo: string, place?: DirectoryFacts): string {
   try {
     return place ? cgroupRoot(mountinfo, () => place) : cgroupRoot(mountinfo);
   } catch (error) {

@@ -9,7 +9,7 @@ import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory
 import { BpfLink, type Link } from './link.js';
 
 /** Where a program attaches whose section name does not say it. */
-export type Attachment =
+export type AttachTarget =
   /** Path of a directory in the v2 hierarchy. */
   | { readonly cgroup: string }
   /** A function of a binary or library, in process `pid` or, by default, in all. */
@@ -32,12 +32,12 @@ const ROOT_INODE = 1;
 const CGROUP2 = 0x63677270;
 
 /** What the kernel says of a directory: its inode, and the type of its file system. */
-export interface Place {
+export interface DirectoryFacts {
   readonly inode: number;
   readonly fileSystem: number;
 }
 
-const lookAt = (path: string): Place => ({ inode: statSync(path).ino, fileSystem: statfsSync(path).type });
+const lookAt = (path: string): DirectoryFacts => ({ inode: statSync(path).ino, fileSystem: statfsSync(path).type });
 
 /**
  * The directory of the v2 hierarchy's root, to which programs of cgroups attach that are to see all processes. Throws NO_CGROUP_ROOT where
@@ -50,7 +50,7 @@ export function cgroupRoot(mountinfo = readFileSync('/proc/self/mountinfo', 'utf
       'NO_CGROUP_ROOT',
       'no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup, or at /sys/fs/cgroup/unified beside v1',
     );
-  let place: Place;
+  let place: DirectoryFacts;
   try {
     place = look(mount.point);
   } catch (cause) {
@@ -98,7 +98,7 @@ const O_CLOEXEC = 0o2000000;
 /** `link` attaches to a directory's descriptor; where that fails it throws the KernelError of `place`, on these hooks. */
 export async function attachCgroup(
   operation: string,
-  at: Extract<Attachment, { cgroup: string }>,
+  at: Extract<AttachTarget, { cgroup: string }>,
   link: (directory: number, place: string, hooks: readonly string[]) => Promise<Link>,
 ): Promise<Link> {
   const libc = loadLibc();
@@ -119,7 +119,7 @@ export async function attachCgroup(
 export async function attachUprobe(
   operation: string,
   program: Pointer,
-  at: Extract<Attachment, { uprobe: object }>,
+  at: Extract<AttachTarget, { uprobe: object }>,
 ): Promise<BpfLink> {
   const { binary, symbol, pid = -1, atReturn = false } = at.uprobe;
   const name = Buffer.from(`${symbol}\0`);

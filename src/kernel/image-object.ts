@@ -1,7 +1,7 @@
 import koffi from 'koffi';
 import { INSTRUCTION_BYTES } from '../btf/functions.js';
 import { EunomiaError } from '../base/errors.js';
-import { attachCgroup, openIterator, type Attachment, type OpenIterator } from './attach.js';
+import { attachCgroup, openIterator, type AttachTarget, type OpenIterator } from './attach.js';
 import { FUNCTION_INFO_BYTES, type ImageMap, type ImageProgram, type ObjectImage } from './image.js';
 import { entriesHere, KernelObject } from './kernel-object.js';
 import { failure, later, loadLibbpf, loadLibc, type Libbpf } from './libbpf.js';
@@ -106,7 +106,7 @@ export class ImageObject extends KernelObject {
     return this.#programs.get(name) ?? -1;
   }
 
-  protected async link(operation: string, name: string, to: Attachment | null): Promise<readonly Link[]> {
+  protected async link(operation: string, name: string, to: AttachTarget | null): Promise<readonly Link[]> {
     const bpf = loadLibbpf();
     const program = this.programFd(name);
     if (!to) {

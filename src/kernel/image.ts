@@ -1,7 +1,7 @@
 import koffi from 'koffi';
 import { readdirSync, readFileSync } from 'node:fs';
 import { objectName } from '../base/paths.js';
-import { cString, readSections, type Section } from '../btf/elf.js';
+import { cString, readSections, type ElfSection } from '../btf/elf.js';
 import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
 import { relocatedTypes } from '../btf/relocated.js';
 import { isOfCgroups } from './kernel-object.js';
@@ -86,7 +86,7 @@ const TYPE_PROG_ARRAY = 3;
  */
 const isFilled = (
   { name, type }: { readonly name: string; readonly type: number },
-  sections: readonly Section[],
+  sections: readonly ElfSection[],
 ): boolean =>
   (type === TYPE_PROG_ARRAY && sections.some((section) => section.name === '.rel.maps')) || name.endsWith('.kconfig');
 /** struct bpf_prog_info: attach_btf_obj_id, attach_btf_id (Linux 6.0, commit b79c9fc9551b). */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { EunomiaError } from '../base/errors.js';
-import { cgroupRoot, runIterator, type Attachment, type OpenIterator } from './attach.js';
+import { cgroupRoot, runIterator, type AttachTarget, type OpenIterator } from './attach.js';
 import { possibleCpus } from './cpus.js';
 import type { Link } from './link.js';
 import { mapShared, type Mapping } from './mapping.js';
@@ -52,7 +52,7 @@ export abstract class KernelObject {
   abstract mapSizes(name: string): { readonly key: number; readonly value: number };
   /** Of a program; negative where it is not loaded. */
   abstract programFd(name: string): number;
-  protected abstract link(operation: string, program: string, to: Attachment | null): Promise<readonly Link[]>;
+  protected abstract link(operation: string, program: string, to: AttachTarget | null): Promise<readonly Link[]>;
   protected abstract iterator(operation: string, program: string): Promise<OpenIterator>;
   /** Gives all back to the kernel; nothing is attached any more. */
   protected abstract release(): Promise<void>;

@@ -8,14 +8,14 @@ import { kernelHas, tracepointArguments } from './tracepoints.js';
 /** A constant of memory.bpf.h. */
 const PAGE_BYTES = 'eu_page_bytes';
 
-export type Variables = BpfFile['variables'];
+export type ObjectVariables = BpfFile['variables'];
 
 /** What is known of an object's file without libbpf. */
 export interface ObjectFile {
   readonly path: string;
   /** Another one where the file has changed. */
   readonly stamp: string;
-  readonly variables: Variables;
+  readonly variables: ObjectVariables;
 }
 
 export interface ReadObjectFile extends ObjectFile {
@@ -52,7 +52,11 @@ function isCompiled(): boolean {
  * Writes an object's constants (`const volatile`) into what its .rodata begins with: those of the spec, and those that say what machine it
  * is. Throws BAD_OBJECT for one that the object does not have.
  */
-export function writeConstants({ name, constants }: ObjectSpec, variables: Variables, rodata: () => DataView): void {
+export function writeConstants(
+  { name, constants }: ObjectSpec,
+  variables: ObjectVariables,
+  rodata: () => DataView,
+): void {
   const tracepoints = [...variables.keys()].flatMap((variable) => {
     const [, tracepoint] = /^eu_args_(\w+)$/.exec(variable) ?? [];
     return tracepoint === undefined ? [] : [[variable, tracepointArguments(tracepoint) ?? 0] as const];

@@ -1,4 +1,4 @@
-import type { Attachment } from './attach.js';
+import type { AttachTarget } from './attach.js';
 
 export interface ObjectSpec {
   /** What errors call it, for example "open". */
@@ -10,7 +10,7 @@ export interface ObjectSpec {
   /** Programs that are not loaded. */
   readonly unneeded: readonly string[];
   /** Where programs attach whose section does not say it, by program name. Default for programs of cgroups: the v2 hierarchy's root. */
-  readonly attachments?: Readonly<Record<string, Attachment>>;
+  readonly attachments?: Readonly<Record<string, AttachTarget>>;
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
   /** Programs at the beginning or end of system calls → the calls that they look at. Default: they are attached by themselves. */

@@ -4,7 +4,7 @@ import {
   attachPerfEvent,
   attachUprobe,
   openIterator,
-  type Attachment,
+  type AttachTarget,
   type OpenIterator,
 } from './attach.js';
 import { keepImage, makeImage, type ImageSource, type ObjectImage } from './image.js';
@@ -127,7 +127,7 @@ export class BpfObject extends KernelObject {
     return loadLibbpf().program_fd(this.#program(name));
   }
 
-  protected async link(operation: string, name: string, to: Attachment | null): Promise<readonly Link[]> {
+  protected async link(operation: string, name: string, to: AttachTarget | null): Promise<readonly Link[]> {
     const bpf = loadLibbpf();
     const program = this.#program(name);
     if (!to) {

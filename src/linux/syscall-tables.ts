@@ -1,10 +1,10 @@
 /** The numbers of Linux system calls, by ABI. They never change; new ones are only added. */
 
 /** The first number, followed by the names of consecutive numbers. */
-export type Run = readonly [first: number, names: string];
+export type NumberRun = readonly [first: number, names: string];
 
 // scripts/syscall.tbl: from 424 on all architectures count alike. Up to Linux 7.0.
-const common: readonly Run[] = [
+const common: readonly NumberRun[] = [
   [
     424,
     'pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick ' +
@@ -17,7 +17,7 @@ const common: readonly Run[] = [
 ];
 
 // arch/x86/entry/syscalls/syscall_64.tbl
-export const x64: readonly Run[] = [
+export const x64: readonly NumberRun[] = [
   [
     0,
     'read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl ' +
@@ -53,7 +53,7 @@ export const x64: readonly Run[] = [
 ];
 
 // include/uapi/asm-generic/unistd.h, without the calls of 32-bit systems
-export const arm64: readonly Run[] = [
+export const arm64: readonly NumberRun[] = [
   [
     0,
     'io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr ' +
@@ -89,7 +89,7 @@ export const arm64: readonly Run[] = [
 ];
 
 // arch/x86/entry/syscalls/syscall_32.tbl (asm/unistd_32.h)
-export const i386: readonly Run[] = [
+export const i386: readonly NumberRun[] = [
   [
     0,
     'restart_syscall exit fork read write open close waitpid creat link unlink execve chdir time mknod chmod lchown break ' +
@@ -151,7 +151,7 @@ export const i386: readonly Run[] = [
 ];
 
 // The calls of syscall_64.tbl that x32 has a second time (asm/unistd_x32.h). Its other numbers are x86-64's.
-export const x32: readonly Run[] = [
+export const x32: readonly NumberRun[] = [
   [
     512,
     'rt_sigaction rt_sigreturn ioctl readv writev recvfrom sendmsg recvmsg execve ptrace rt_sigpending rt_sigtimedwait ' +

@@ -1,4 +1,4 @@
-import { arm64, i386, x32, x64, type Run } from './syscall-tables.js';
+import { arm64, i386, x32, x64, type NumberRun } from './syscall-tables.js';
 
 /**
  * The ABI that selects the table of a system call's number: the architecture's native one, or an older one that its
@@ -9,7 +9,7 @@ export type SyscallAbi = 'X86_64' | 'I386' | 'X32' | 'ARM64' | 'ARM';
 /** Names by number; a number without a name is a hole. */
 type Table = readonly (string | undefined)[];
 
-function tableOf(runs: readonly Run[]): Table {
+function tableOf(runs: readonly NumberRun[]): Table {
   const names: string[] = [];
   for (const [first, list] of runs) list.split(' ').forEach((name, i) => (names[first + i] = name));
   return names;

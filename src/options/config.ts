@@ -8,11 +8,11 @@ import { limitSettings } from './limit.js';
 import { otlpOf } from './otlp.js';
 import { accessSettings, generalSettings, historySettings } from './server.js';
 import { variableOf } from './setting.js';
-import { openConfig, SettingSources, type Flags, type Variables } from './sources.js';
+import { openConfig, SettingSources, type FlagValues, type EnvironmentVariables } from './sources.js';
 import { allSettings, configSetting } from './table.js';
 
 /** Flags, variables, and the configuration file that one of them names. Throws a UsageError, or BAD_CONFIG with line and column. */
-export function readSources(flags: Flags, variables: Variables): SettingSources {
+export function readSources(flags: FlagValues, variables: EnvironmentVariables): SettingSources {
   const named = new SettingSources(flags, variables);
   const name = named.value(configSetting);
   if (name === null) return named;

@@ -15,7 +15,7 @@ export class WrongValue extends Error {
 }
 
 /** A kind of value: how it is written as a flag or variable, and in a configuration file. Both throw WrongValue. */
-export interface Kind<T> {
+export interface SettingKind<T> {
   /** As `--help` shows it; null for a switch, which takes none. */
   readonly placeholder: string | null;
   /** What a value may be, as the documentation says it. */
@@ -37,28 +37,32 @@ const SPANS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 const SHOWN = 60;
 
 /** Any text but the empty one, which a check passes on or refuses with a WrongValue. */
-export function text(placeholder: string, right: string): Kind<string>;
-export function text<T>(placeholder: string, right: string, check: (value: string) => T): Kind<T>;
-export function text(placeholder: string, right: string, check = (value: string): unknown => value): Kind<unknown> {
+export function text(placeholder: string, right: string): SettingKind<string>;
+export function text<T>(placeholder: string, right: string, check: (value: string) => T): SettingKind<T>;
+export function text(
+  placeholder: string,
+  right: string,
+  check = (value: string): unknown => value,
+): SettingKind<unknown> {
   const filled = (value: unknown): string => (typeof value === 'string' && value !== '' ? value : refuse(value, right));
   return { placeholder, right, parse: (value) => check(filled(value)), read: (value) => check(filled(value)) };
 }
 
 /** A text that messages never show, because it is a secret or may hold one. A check refuses it with a WrongValue. */
-export function secret(placeholder: string): Kind<string>;
-export function secret<T>(placeholder: string, right: string, check: (value: string) => T): Kind<T>;
+export function secret(placeholder: string): SettingKind<string>;
+export function secret<T>(placeholder: string, right: string, check: (value: string) => T): SettingKind<T>;
 export function secret(
   placeholder: string,
   right = 'a text that is not empty',
   check = (value: string): unknown => value,
-): Kind<unknown> {
+): SettingKind<unknown> {
   const read = (value: unknown): unknown =>
     typeof value === 'string' && value !== '' ? check(value) : fail(`is not ${right}; put a text of digits in quotes`);
   return { placeholder, right, parse: read, read };
 }
 
 /** A file or folder; one that a configuration file names is relative to that file. `word`: a text that is not a path. */
-export function path(placeholder = '<file>', word: string | null = null): Kind<string> {
+export function path(placeholder = '<file>', word: string | null = null): SettingKind<string> {
   const kind = text(placeholder, word === null ? 'a path' : `a path, or "${word}"`);
   return {
     ...kind,
@@ -69,7 +73,7 @@ export function path(placeholder = '<file>', word: string | null = null): Kind<s
   };
 }
 
-export function whole(least: number, most: number): Kind<number> {
+export function whole(least: number, most: number): SettingKind<number> {
   const right = `a whole number from ${least} to ${most}`;
   const fits = (value: unknown): value is number =>
     Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
@@ -82,7 +86,7 @@ export function whole(least: number, most: number): Kind<number> {
 }
 
 /** Bytes: "10GiB". A file may have a number of bytes as well. */
-export function size(least: number, most: number | null = null): Kind<number> {
+export function size(least: number, most: number | null = null): SettingKind<number> {
   const range = `of at least ${sizeText(least)}${most === null ? '' : ` and at most ${sizeText(most)}`}`;
   const right = `a size ${range}, for example 500MiB or 10GiB`;
   const parse = (value: string): number => {
@@ -100,7 +104,7 @@ export function size(least: number, most: number | null = null): Kind<number> {
 }
 
 /** The same, and 0 for none at all. */
-export function sizeOrNone(least: number): Kind<number> {
+export function sizeOrNone(least: number): SettingKind<number> {
   const { placeholder, right, parse, read } = size(least);
   const rightOrNone = `${right}, or 0`;
   const or = <From>(from: (value: From) => number, value: From): number => {
@@ -119,7 +123,7 @@ export function sizeOrNone(least: number): Kind<number> {
 }
 
 /** Milliseconds: "500ms", "5s", "12h", "30d". */
-export function time(least: number, most: number, example: string): Kind<number> {
+export function time(least: number, most: number, example: string): SettingKind<number> {
   const right = `a time from ${timeText(least)} to ${timeText(most)}, for example ${example}`;
   const parse = (value: unknown): number => {
     const [, number, unit = ''] = (typeof value === 'string' && /^(\d{1,9})(ms|s|m|h|d)$/.exec(value)) || [];
@@ -130,14 +134,14 @@ export function time(least: number, most: number, example: string): Kind<number>
 }
 
 /** One of some words. A file may have a number where a word consists of digits. */
-export function choice<const T extends string>(values: readonly T[], placeholder: string): Kind<T> {
+export function choice<const T extends string>(values: readonly T[], placeholder: string): SettingKind<T> {
   const right = `one of ${values.join(', ')}`;
   const check = (value: unknown): T => values.find((each) => each === value) ?? refuse(value, right);
   return { placeholder, right, parse: check, read: (value) => check(typeof value === 'number' ? `${value}` : value) };
 }
 
 /** On or off. As a variable: true or false, 1 or 0. */
-export function onOff(): Kind<boolean> {
+export function onOff(): SettingKind<boolean> {
   const right = 'true or false';
   return {
     placeholder: null,
@@ -151,7 +155,7 @@ export function onOff(): Kind<boolean> {
 }
 
 /** Several: a repeatable flag, commas in a variable, a list in a file. */
-export function list<T>(element: Kind<T>, options: { readonly commas?: true } = {}): Kind<readonly T[]> {
+export function list<T>(element: SettingKind<T>, options: { readonly commas?: true } = {}): SettingKind<readonly T[]> {
   const right = `a list, each ${element.right}`;
   const parseAll = (texts: readonly string[]): readonly T[] => texts.map((each) => element.parse(each));
   return {

@@ -2,7 +2,7 @@ import type { OtlpConfig } from '../base/config.js';
 import { compileGlob } from '../base/glob.js';
 import { headersOf, isHeader, NOT_A_HEADER } from '../base/headers.js';
 import { UsageError } from '../base/usage.js';
-import { fail, list, onOff, path, secret, text, whole, type Kind } from './kind.js';
+import { fail, list, onOff, path, secret, text, whole, type SettingKind } from './kind.js';
 import { setting } from './setting.js';
 import type { SettingSources } from './sources.js';
 import { address } from './url.js';
@@ -108,7 +108,7 @@ export function otlpOf(sources: SettingSources): OtlpConfig | null {
   };
 }
 
-function globKind(): Kind<string> {
+function globKind(): SettingKind<string> {
   const right = `the name of a session or a glob of 1 to ${MAX_GLOB} characters, for example "audit-*"`;
   return text('<glob>', right, (value) => {
     if (value.length > MAX_GLOB) fail(`give ${right}`);
@@ -117,7 +117,7 @@ function globKind(): Kind<string> {
   });
 }
 
-function collectorAddress(): Kind<string> {
+function collectorAddress(): SettingKind<string> {
   const kind = address(
     'http://127.0.0.1:4318',
     'give EUNOMIA_OTLP_TOKEN or --otlp-headers-file',

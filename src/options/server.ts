@@ -14,7 +14,7 @@ import {
   text,
   time,
   whole,
-  type Kind,
+  type SettingKind,
 } from './kind.js';
 import { setting } from './setting.js';
 import { origin } from './url.js';
@@ -253,7 +253,7 @@ export const historySettings = {
   }),
 };
 
-function tokenKind(): Kind<Token> {
+function tokenKind(): SettingKind<Token> {
   const right = 'viewer:SECRET, operator:SECRET or admin:SECRET';
   const long = `at least ${MIN_SECRET} characters`;
   return secret('<role:secret>', `${right}, the secret with ${long}`, (value) => {
@@ -268,7 +268,7 @@ function tokenKind(): Kind<Token> {
   });
 }
 
-function engineKind(): Kind<string> {
+function engineKind(): SettingKind<string> {
   return text('<socket>', `${endpointForms}, or "none"`, (value) =>
     value === 'none' || parseEndpoint(value)
       ? value

@@ -1,4 +1,4 @@
-import type { Kind } from './kind.js';
+import type { SettingKind } from './kind.js';
 
 /** What an administrator can set. `T`: what its values are; `D`: what it is when nothing sets it. */
 export interface Setting<T, D> {
@@ -8,7 +8,7 @@ export interface Setting<T, D> {
   readonly key: string | null;
   /** When it is not that of the flag. */
   readonly variable?: string;
-  readonly kind: Kind<T>;
+  readonly kind: SettingKind<T>;
   readonly default: D;
   /** How the documentation shows the default; otherwise it is shown itself, and null as nothing. */
   readonly defaultText?: string;

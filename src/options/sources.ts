@@ -2,14 +2,14 @@ import { dirname } from 'node:path';
 import { ConfigFile, throwAll, type Path } from '../base/config-file.js';
 import { messageOf, suggest, type EunomiaError } from '../base/errors.js';
 import { readTrusted } from '../base/file.js';
-import { linesOf, type Line } from '../base/headers.js';
+import { linesOf, type FileLine } from '../base/headers.js';
 import { UsageError } from '../base/usage.js';
 import { splitList, WrongValue } from './kind.js';
 import { variableOf, type AnySetting, type Setting } from './setting.js';
 
 /** What flags gave, by their names without dashes: texts, or true and false of a switch. */
-export type Flags = ReadonlyMap<string, string | readonly string[] | boolean>;
-export type Variables = Readonly<Record<string, string | undefined>>;
+export type FlagValues = ReadonlyMap<string, string | readonly string[] | boolean>;
+export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
 type Origin =
   | { readonly from: 'flag' | 'variable'; readonly texts: string | readonly string[] | boolean }
@@ -21,12 +21,12 @@ type Origin =
  * configuration file, otherwise the default. One source gives the whole value: lists are not merged.
  */
 export class SettingSources {
-  readonly #flags: Flags;
-  readonly #variables: Variables;
+  readonly #flags: FlagValues;
+  readonly #variables: EnvironmentVariables;
   readonly #file: ConfigFile | null;
 
   /** `file`: a configuration file that `openConfig` has read. */
-  constructor(flags: Flags, variables: Variables, file: ConfigFile | null = null) {
+  constructor(flags: FlagValues, variables: EnvironmentVariables, file: ConfigFile | null = null) {
     this.#flags = flags;
     this.#variables = variables;
     this.#file = file;
@@ -65,7 +65,7 @@ export class SettingSources {
   }
 
   /** The lines of a file that only its owner and group may read, without comments and empty ones. */
-  secretLines(setting: AnySetting, file: string): readonly Line[] {
+  secretLines(setting: AnySetting, file: string): readonly FileLine[] {
     let text: string;
     try {
       text = readTrusted(file, 'SECRET').toString();

@@ -1,7 +1,7 @@
-import { fail, secret, text, type Kind } from './kind.js';
+import { fail, secret, text, type SettingKind } from './kind.js';
 
 /** An http or https address, without a slash at its end. Messages never show it, since it may hold a password. */
-export function address(example: string, credentials: string, hint = ''): Kind<string> {
+export function address(example: string, credentials: string, hint = ''): SettingKind<string> {
   const right = `an address like ${example}`;
   return {
     ...secret('<url>', right, (value) => {
@@ -20,7 +20,7 @@ export function address(example: string, credentials: string, hint = ''): Kind<s
 const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/;
 
 /** The origin of web pages, as browsers send it (RFC 6454, 6.1). */
-export function origin(): Kind<string> {
+export function origin(): SettingKind<string> {
   const right = 'an origin as browsers send it, for example https://app.example.com or http://localhost:5173';
   return text('<origin>', right, (value) => {
     const url = URL.canParse(value) ? new URL(value) : null;

@@ -6,7 +6,7 @@ import { Calls } from './calls.js';
 import { checkOptions, type PluginFacts, type Vocabulary } from './definition.js';
 import { Findings } from './findings.js';
 import { PluginInput } from './input.js';
-import type { RealmKind, RealmLimits, PluginError, RaisedAlert } from './protocol.js';
+import type { RealmKind, RealmLimits, PluginError, OutgoingAlert } from './protocol.js';
 import type { PluginSource } from './source.js';
 import { PluginDied, PluginThread } from './thread.js';
 
@@ -29,7 +29,7 @@ export interface AttachmentOptions {
   readonly limits: RealmLimits;
   readonly vocabulary: Vocabulary;
   readonly log: Log;
-  readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
+  readonly raise: (alert: OutgoingAlert, plugin: string, session: string) => void;
 }
 
 const FIRST_BACKOFF_MS = 1000;

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import type { PluginFacts } from './definition.js';
 import { Findings } from './findings.js';
-import type { Done, RaisedAlert } from './protocol.js';
+import type { Done, OutgoingAlert } from './protocol.js';
 
 const facts: PluginFacts = {
   name: 'p',
@@ -15,7 +15,7 @@ const facts: PluginFacts = {
   where: null,
   everyMs: null,
 };
-const alert: RaisedAlert = {
+const alert: OutgoingAlert = {
   severity: 'LOW',
   title: 't',
   message: 'm',

@@ -3,7 +3,7 @@ import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
 import type { PluginFacts } from './definition.js';
 import { MetricBook } from './metrics.js';
-import type { Done, PluginError, RaisedAlert } from './protocol.js';
+import type { Done, PluginError, OutgoingAlert } from './protocol.js';
 import { Results } from './results.js';
 
 export interface SeenError extends PluginError {
@@ -15,7 +15,7 @@ export interface FindingsOptions {
   /** The session's id. */
   readonly session: string;
   readonly log: Log;
-  readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
+  readonly raise: (alert: OutgoingAlert, plugin: string, session: string) => void;
 }
 
 const MAX_ERRORS = 20;

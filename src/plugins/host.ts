@@ -8,10 +8,10 @@ import type { Session } from '../session/session.js';
 import { Attachment, type LoadedPlugin, type Restart } from './attachment.js';
 import { checkOptions, type Vocabulary } from './definition.js';
 import type { PluginMetrics, PluginMetricSample } from './metrics.js';
-import type { RealmKind, RealmLimits, RaisedAlert } from './protocol.js';
+import type { RealmKind, RealmLimits, OutgoingAlert } from './protocol.js';
 import { compileSource, pluginFiles, readPlugin, type PluginSource } from './source.js';
 import { defaultLimits, PluginThread } from './thread.js';
-import { WorkBook, type PluginWork } from './work.js';
+import { WorkBook, type AttachedWork } from './work.js';
 
 export interface HostOptions {
   readonly vocabulary: Vocabulary;
@@ -19,7 +19,7 @@ export interface HostOptions {
   readonly directory: string | null;
   readonly log: Log;
   readonly session: (id: string) => Session | undefined;
-  readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
+  readonly raise: (alert: OutgoingAlert, plugin: string, session: string) => void;
   readonly limits?: Partial<Readonly<Record<RealmKind, RealmLimits>>>;
 }
 
@@ -231,7 +231,7 @@ export class PluginHost implements PluginMetrics {
   }
 
   /** What each plugin has done and cost so far. */
-  work(): readonly PluginWork[] {
+  work(): readonly AttachedWork[] {
     return this.#work.sums(
       [...this.#plugins.keys()],
       [...this.#attachments.values()].flatMap((ofSession) => [...ofSession]),

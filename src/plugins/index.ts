@@ -3,6 +3,6 @@ export { Attachment, type AttachmentState, type Restart } from './attachment.js'
 export type { SeenError } from './findings.js';
 export { PluginHost, type HostOptions, type Plugin, type PluginRequest } from './host.js';
 export type { PluginMetrics, PluginMetricSample } from './metrics.js';
-export type { RaisedAlert } from './protocol.js';
+export type { OutgoingAlert } from './protocol.js';
 export { replayPlugin, type OnOutcome, type ReplayRequest, type ReplaySummary } from './replay.js';
 export type { PluginResult } from './results.js';

@@ -1,8 +1,9 @@
+import type { AlertContainer, AlertProcess } from '../event/alert.js';
 import { severities } from '../event/severity.js';
 import { Budget } from '../base/budget.js';
 import type { MetricDefinition, PluginAlert } from '../plugin.js';
 import { placeOf, placeOfId } from '../record/place.js';
-import type { AlertContainer, AlertProcess, EmittedResult, MetricChange, Outcome, RaisedAlert } from './protocol.js';
+import type { EmittedResult, MetricChange, CallOutcome, OutgoingAlert } from './protocol.js';
 
 const RESULTS_PER_SECOND = 1000;
 const BYTES_PER_SECOND = 1 << 20;
@@ -25,7 +26,7 @@ export class Outbox {
   /** All series that ever were, by metric. */
   readonly #series = new Map<string, Set<string>>();
   #results: EmittedResult[] = [];
-  #alerts: RaisedAlert[] = [];
+  #alerts: OutgoingAlert[] = [];
   #logs: string[] = [];
   #changes = new Map<string, MetricChange>();
   #suppressed = 0;
@@ -112,7 +113,7 @@ export class Outbox {
   }
 
   /** All since the last call. */
-  take(): Outcome {
+  take(): CallOutcome {
     const outcome = {
       results: this.#results,
       alerts: this.#alerts,
@@ -193,7 +194,7 @@ function eventOf(what: string, event: unknown): object | null {
 }
 
 /** What an alert tells of its event: of a whole event all, of one that a plugin made or kept what it has. */
-function factsOf(event: object | null): Pick<RaisedAlert, 'tracker' | 'time' | 'process' | 'container'> {
+function factsOf(event: object | null): Pick<OutgoingAlert, 'tracker' | 'time' | 'process' | 'container'> {
   const text = (from: unknown, key: string): string | null => {
     const value: unknown = typeof from === 'object' && from !== null ? Reflect.get(from, key) : null;
     return typeof value === 'string' ? value.slice(0, 500) : null;

@@ -1,3 +1,4 @@
+import type { AlertContainer, AlertProcess } from '../event/alert.js';
 import type { Severity } from '../plugin.js';
 import type { BatchMessage } from '../record/wire.js';
 import type { PluginFacts } from './definition.js';
@@ -15,7 +16,7 @@ export interface RealmLimits {
 }
 
 /** `workerData` of the thread. */
-export interface ThreadSpec {
+export interface PluginThreadSpec {
   readonly file: string;
   readonly code: string;
   readonly realm: RealmKind;
@@ -38,22 +39,8 @@ export interface PluginError {
   readonly at: string | null;
 }
 
-export interface AlertProcess {
-  readonly pid: number;
-  readonly ppid: number | null;
-  readonly uid: number | null;
-  readonly comm: string | null;
-  readonly startTime: string | null;
-}
-
-export interface AlertContainer {
-  readonly id: string;
-  readonly name: string | null;
-  readonly image: string | null;
-}
-
 /** An alert as it leaves the plugin's thread. */
-export interface RaisedAlert {
+export interface OutgoingAlert {
   readonly severity: Severity;
   readonly title: string;
   readonly message: string;
@@ -86,9 +73,9 @@ export interface MetricChange {
   readonly buckets: number[];
 }
 
-export interface Outcome {
+export interface CallOutcome {
   readonly results: readonly EmittedResult[];
-  readonly alerts: readonly RaisedAlert[];
+  readonly alerts: readonly OutgoingAlert[];
   readonly metrics: readonly MetricChange[];
   readonly logs: readonly string[];
   /** Results, alerts and log lines that were over a limit. */
@@ -97,7 +84,7 @@ export interface Outcome {
 
 /** What became of a call. */
 export interface Done {
-  readonly outcome: Outcome;
+  readonly outcome: CallOutcome;
   readonly error: PluginError | null;
   readonly busyMs: number;
   readonly memoryBytes: number;

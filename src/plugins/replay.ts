@@ -7,7 +7,7 @@ import type { TraceEvent } from '../event/event.js';
 import { RowBatch } from '../record/row.js';
 import { packBatch } from '../record/wire.js';
 import { checkOptions, whereOf, type Vocabulary } from './definition.js';
-import type { RealmKind, Outcome, PluginError, PluginGap } from './protocol.js';
+import type { RealmKind, CallOutcome, PluginError, PluginGap } from './protocol.js';
 import { compileSource } from './source.js';
 import { defaultLimits, PluginDied, PluginThread, type Done } from './thread.js';
 
@@ -37,7 +37,7 @@ export interface ReplaySummary {
 }
 
 /** Called after each call with what the plugin said. */
-export type OnOutcome = (outcome: Outcome) => Promise<void> | void;
+export type OnOutcome = (outcome: CallOutcome) => Promise<void> | void;
 
 const CALL_EVENTS = 512;
 

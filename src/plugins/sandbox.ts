@@ -11,7 +11,7 @@ import type { PluginFacts } from './definition.js';
 import { DeadError, errorOf, type Realm } from './realm.js';
 import { guest } from './guest.js';
 import type { Outbox } from './outbox.js';
-import type { RealmLimits, PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
+import type { RealmLimits, PluginError, PluginGap, PluginSession, PluginThreadSpec } from './protocol.js';
 import { idOfEvent } from '../record/place.js';
 import { compileRow, type RowMaker } from './row.js';
 
@@ -36,7 +36,7 @@ export class SandboxRealm implements Realm {
   #rows: ReadonlyMap<string, RowMaker> = new Map();
   #events: readonly TraceEvent[] = [];
 
-  private constructor(runtime: QuickJSRuntime, { file, code, limits, strict }: ThreadSpec) {
+  private constructor(runtime: QuickJSRuntime, { file, code, limits, strict }: PluginThreadSpec) {
     this.#file = file;
     this.#strict = strict;
     this.#limits = limits;
@@ -79,7 +79,7 @@ export class SandboxRealm implements Realm {
     this.definition = definition ?? null;
   }
 
-  static async create(spec: ThreadSpec): Promise<SandboxRealm> {
+  static async create(spec: PluginThreadSpec): Promise<SandboxRealm> {
     const module = await newQuickJSWASMModuleFromVariant(import('@jitl/quickjs-wasmfile-release-sync'));
     return new SandboxRealm(module.newRuntime(), spec);
   }

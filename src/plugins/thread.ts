@@ -1,7 +1,15 @@
 import { Channel } from '../base/channel.js';
 import { CallTimer, threadCpuMs } from './cpu.js';
 import { badPlugin, checkDefinition, type PluginFacts, type Vocabulary } from './definition.js';
-import type { CallKind, Done, RealmKind, RealmLimits, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
+import type {
+  CallKind,
+  Done,
+  RealmKind,
+  RealmLimits,
+  PluginError,
+  PluginProtocol,
+  PluginThreadSpec,
+} from './protocol.js';
 import { readDefinition, readDone, readError, readThreadId } from './reply.js';
 import type { PluginSource } from './source.js';
 import { workerFile } from '../base/paths.js';
@@ -52,7 +60,7 @@ export class PluginThread {
       file: workerFile('plugins/worker'),
       worker: {
         name: `plugin ${file}`.slice(0, 60),
-        workerData: { file, code, realm, limits, strict } satisfies ThreadSpec,
+        workerData: { file, code, realm, limits, strict } satisfies PluginThreadSpec,
         // The sandbox keeps its own heap, in WebAssembly; what it is handed lies in this one.
         resourceLimits: {
           maxOldGenerationSizeMb: realm === 'TRUSTED' ? mebibytes : 128,

@@ -5,8 +5,8 @@ import type { PluginAlert } from '../plugin.js';
 import type { PluginFacts } from './definition.js';
 import { DeadError, errorOf, type Realm } from './realm.js';
 import type { Outbox } from './outbox.js';
-import type { PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
-import { compilePluginView, strictView, type PluginView, type ReadPaths } from './view.js';
+import type { PluginError, PluginGap, PluginSession, PluginThreadSpec } from './protocol.js';
+import { compilePluginView, strictView, type EventViewClass, type ReadPaths } from './view.js';
 
 type Hook = (...args: readonly unknown[]) => unknown;
 type Exported = Readonly<Record<string, unknown>>;
@@ -20,12 +20,12 @@ export class TrustedRealm implements Realm {
   readonly #plugin: Exported;
   readonly #file: string;
   readonly #strict: boolean;
-  #views: ReadonlyMap<string, { readonly View: PluginView; readonly paths: ReadPaths }> = new Map();
+  #views: ReadonlyMap<string, { readonly View: EventViewClass; readonly paths: ReadPaths }> = new Map();
   /** Of strict views, which are proxies: the event behind each. */
   #behind = new WeakMap<object, TraceEvent>();
   #context: { gap: PluginGap } & Readonly<Record<string, unknown>> = { gap: null };
 
-  constructor({ file, code, strict }: Pick<ThreadSpec, 'file' | 'code' | 'strict'>) {
+  constructor({ file, code, strict }: Pick<PluginThreadSpec, 'file' | 'code' | 'strict'>) {
     this.#file = file;
     this.#strict = strict;
     const exported: Record<string, unknown> = {};

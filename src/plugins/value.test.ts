@@ -8,7 +8,7 @@ import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import type { TraceEvent } from '../event/event.js';
 import { FilterFields } from '../filter/index.js';
-import { Recorder, Reviver } from '../formats/index.js';
+import { EventRecorder, Reviver } from '../formats/index.js';
 import { createContainer } from '../inventory/container.js';
 import { placeAt } from '../record/place.js';
 import type { TrackerDefinition } from '../tracker/define.js';
@@ -18,7 +18,7 @@ import { layoutOf, eventOf, type Values } from '../../test/support/record.js';
 import { checkDefinition } from './definition.js';
 import type { Realm } from './realm.js';
 import { Outbox } from './outbox.js';
-import type { Outcome, RealmKind } from './protocol.js';
+import type { CallOutcome, RealmKind } from './protocol.js';
 import { SandboxRealm } from './sandbox.js';
 import { defaultLimits } from './thread.js';
 import { TrustedRealm } from './trusted.js';
@@ -158,7 +158,7 @@ async function saidBy(
   code: string,
   events: readonly TraceEvent[],
   strict: boolean,
-): Promise<Pick<Outcome, 'results'>> {
+): Promise<Pick<CallOutcome, 'results'>> {
   const spec = { file: 'p.js', code, realm: kind, limits: defaultLimits[kind], strict };
   const realm: Realm = kind === 'TRUSTED' ? new TrustedRealm(spec) : await SandboxRealm.create(spec);
   const outbox = new Outbox({}, 's');
@@ -176,7 +176,7 @@ const expected = Object.fromEntries(
   ),
 );
 const live = trackers.flatMap(someEvents);
-const recorder = new Recorder(schema, names, null);
+const recorder = new EventRecorder(schema, names, null);
 const reviver = new Reviver(schema, trackers);
 const recorded = live.map((event) => reviver.event(recorder.record(event)));
 

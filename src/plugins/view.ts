@@ -12,7 +12,7 @@ export interface ReadPaths {
 }
 
 /** A TraceEvent as a trusted plugin gets it: the declared fields, as lazy as those of the event. */
-export interface PluginView {
+export interface EventViewClass {
   new (event: TraceEvent): object;
   /** The event behind a view; null when the value is no view of this class. */
   eventOf(value: object): TraceEvent | null;
@@ -27,7 +27,7 @@ const inside = (paths: readonly string[], group: string): string[] => [
  * Compiles the class of views of a tracker's events. A field that the plugin did not declare is not captured for it, so reading
  * one throws, with the declaration that is missing, instead of returning a null that looks like a fact.
  */
-export function compilePluginView(tracker: string, { declared, undeclared }: ReadPaths): PluginView {
+export function compilePluginView(tracker: string, { declared, undeclared }: ReadPaths): EventViewClass {
   const own = (paths: readonly string[]): string[] => paths.filter((path) => !path.includes('.'));
   const groups = [...new Set([...declared, ...undeclared].filter((path) => path.includes('.')).map(groupOf))];
   const refusal = (path: string): string => `throw new TypeError(${JSON.stringify(undeclaredMessage(tracker, path))})`;
@@ -67,7 +67,7 @@ export function compilePluginView(tracker: string, { declared, undeclared }: Rea
       toJSON() { return row(this.#e); }
       static eventOf(value) { return #e in value ? value.#e : null; } }`,
   )(compileRow(declared), textOf, idOfEvent);
-  return compiled as PluginView;
+  return compiled as EventViewClass;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { workNames, type PluginWork as Work, type WorkCounts } from '../event/work.js';
 import type { Attachment, AttachmentState } from './attachment.js';
 
-export type PluginWork = Work<AttachmentState>;
+export type AttachedWork = Work<AttachmentState>;
 
 const none = Object.fromEntries(workNames.map((name) => [name, 0])) as WorkCounts;
 /** Names whose sums are kept; those that have not been at work for the longest go. */
@@ -23,7 +23,7 @@ export class WorkBook {
   }
 
   /** One for each name: those that were at work once, and those that are loaded. */
-  sums(loaded: readonly string[], attachments: readonly (readonly [string, Attachment])[]): PluginWork[] {
+  sums(loaded: readonly string[], attachments: readonly (readonly [string, Attachment])[]): AttachedWork[] {
     const all = new Set([...loaded, ...attachments.map(([name]) => name), ...this.#gone.keys()]);
     return [...all].map((plugin) => {
       const its = attachments.flatMap(([name, attachment]) => (name === plugin ? [attachment] : []));

@@ -6,13 +6,13 @@ import { BatchReader } from '../record/wire.js';
 import { ownThread } from './cpu.js';
 import { DeadError, type Realm } from './realm.js';
 import { Outbox } from './outbox.js';
-import type { Done, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
+import type { Done, PluginError, PluginProtocol, PluginThreadSpec } from './protocol.js';
 import { TrustedRealm } from './trusted.js';
 
 /** A plugin's thread: evaluates its source, then handles each call in order. */
 
 const MEMORY_EVERY_MS = 1000;
-const spec = workerData as ThreadSpec;
+const spec = workerData as PluginThreadSpec;
 const port = parentPort;
 if (!port) throw new Error('a plugin runs in a thread of its own');
 

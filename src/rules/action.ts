@@ -1,5 +1,5 @@
 import type { ConfigFile, Path } from '../base/config-file.js';
-import type { Place } from './definition.js';
+import type { RulePlace } from './definition.js';
 
 /** Signals that a rule may send. */
 export const actionSignals = ['SIGKILL', 'SIGTERM', 'SIGSTOP', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
@@ -24,7 +24,7 @@ export type Action =
   /** Sends a signal to the process of the event. */
   | { readonly kind: 'kill'; readonly signal: ActionSignal };
 
-export type ActionDefinition = Action & Place;
+export type ActionDefinition = Action & RulePlace;
 export type ActionKind = Action['kind'];
 
 /** They change what runs on the machine, and need a server that was started with `--rule-actions`. */

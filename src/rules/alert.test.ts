@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import type { TraceEvent } from '../event/event.js';
 import { at, engineOf, rulesOf } from '../../test/support/rules.js';
-import type { Before } from './alert.js';
+import type { EventsBefore } from './alert.js';
 
 it('has the events before it in its evidence, and not where it is a repetition', () => {
   const { engine, alerts, repeats } = engineOf(
@@ -13,7 +13,9 @@ it('has the events before it in its evidence, and not where it is a repetition',
   condition: process.comm == "sh"
   message: '{process.comm}'`),
   );
-  const before = vi.fn<Before>(() => () => [at(0, 'open', { path: '/etc/shadow', process: { comm: 'cat', pid: 9 } })]);
+  const before = vi.fn<EventsBefore>(() => () => [
+    at(0, 'open', { path: '/etc/shadow', process: { comm: 'cat', pid: 9 } }),
+  ]);
   engine.evaluate(at(1, 'exec', { process: { comm: 'nginx' } }), before);
   for (const ms of [2, 3]) engine.evaluate(at(ms, 'exec', { process: { comm: 'sh' } }), before);
   expect(alerts[0]?.evidence?.events()).toEqual([

@@ -20,7 +20,7 @@ export interface AncestorFacts {
 }
 
 /** What was so at the moment of an alert, copied. */
-export interface Evidence {
+export interface RuleEvidence {
   /** The event's own fields that were captured, by their names. */
   readonly event: Readonly<Record<string, FieldValue>>;
   /** The parent first. Empty where the process is not known. */
@@ -34,7 +34,7 @@ export interface Evidence {
 }
 
 /** Called at once, or not at all; what it returns reads the events before one, the oldest first, then or later. */
-export type Before = () => () => readonly TraceEvent[];
+export type EventsBefore = () => () => readonly TraceEvent[];
 
 /** What a rule raises. */
 export interface RuleAlert {
@@ -59,7 +59,7 @@ export interface RuleAlert {
   readonly key: string;
   readonly intervalMs: number;
   /** Null in a repetition: it is told with the first one. */
-  readonly evidence: Evidence | null;
+  readonly evidence: RuleEvidence | null;
 }
 
 const BILLION = 1_000_000_000n;
@@ -80,7 +80,7 @@ export class AlertWriter {
     this.#idOf = idOf;
   }
 
-  write(rule: CompiledRule, event: TraceEvent, key: string, before: Before): RuleAlert {
+  write(rule: CompiledRule, event: TraceEvent, key: string, before: EventsBefore): RuleAlert {
     const { definition } = rule;
     const read = before();
     return {
@@ -121,7 +121,7 @@ export class AlertWriter {
     }));
   }
 
-  #fields(event: TraceEvent): Evidence['event'] {
+  #fields(event: TraceEvent): RuleEvidence['event'] {
     const own = this.#catalog.need(event.tracker).fields.filter(({ path }) => !path.includes('.'));
     const values = own
       .map(({ path }) => [path, cut(compileField(path)(event))] as const)

@@ -23,7 +23,7 @@ import type {
   Bond,
   Condition,
   Expression,
-  Place,
+  RulePlace,
   RuleDefinition,
   RuleSetDefinition,
   StepDefinition,
@@ -311,7 +311,7 @@ function isOfEngine(path: string): boolean {
 const HERE = 'condition';
 
 /** Runs a check of an expression, and gives its errors the place of the file. */
-function inFile<Made>({ file, path }: Place, check: () => Made): Made {
+function inFile<Made>({ file, path }: RulePlace, check: () => Made): Made {
   try {
     return check();
   } catch (error) {

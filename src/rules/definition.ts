@@ -4,13 +4,13 @@ import type { Severity } from '../event/severity.js';
 import type { ActionDefinition } from './action.js';
 
 /** Where in which file something is written. */
-export interface Place {
+export interface RulePlace {
   readonly file: ConfigFile;
   readonly path: Path;
 }
 
 /** CEL, as it is written. */
-export interface Expression extends Place {
+export interface Expression extends RulePlace {
   readonly text: string;
 }
 
@@ -21,7 +21,7 @@ export interface Condition {
 }
 
 /** One event that a rule looks for. */
-export interface StepDefinition extends Place {
+export interface StepDefinition extends RulePlace {
   readonly trackers: readonly string[];
   readonly condition: Condition;
 }
@@ -36,7 +36,7 @@ export interface Exception {
 }
 
 /** So many events within a time, of those with equal values of `by`. */
-export interface Rate {
+export interface RuleRate {
   readonly count: number;
   readonly withinMs: number;
   readonly by: readonly string[];
@@ -65,7 +65,7 @@ export interface Throttle {
 }
 
 /** A rule with its overrides, as it is written: nothing of it is compiled. */
-export interface RuleDefinition extends Place {
+export interface RuleDefinition extends RulePlace {
   readonly name: string;
   readonly description: string;
   readonly severity: Severity;
@@ -78,7 +78,7 @@ export interface RuleDefinition extends Place {
   /** Null where one event is enough. */
   readonly sequence: { readonly withinMs: number; readonly by: Bond } | null;
   readonly absence: Absence | null;
-  readonly rate: Rate | null;
+  readonly rate: RuleRate | null;
   readonly firstSeen: FirstSeen | null;
   readonly exceptions: readonly Exception[];
   /** A template as `Tracker.details` is one. */

@@ -3,7 +3,7 @@ import { finish, type Work } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
-import { AlertWriter, keyOf, type Before, type RuleAlert } from './alert.js';
+import { AlertWriter, keyOf, type EventsBefore, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
 import type { CompiledRule, RuleContext, Variant } from './compile.js';
 import { FirstSeenBook, type Learned } from './first-seen.js';
@@ -46,11 +46,11 @@ export interface FirstStart {
 }
 
 const MAX_RECENT = 10_000;
-const noEvents: Before = () => () => [];
+const noEvents: EventsBefore = () => () => [];
 const never = (): boolean => false;
 
 /** What is known of an event where it is read. */
-export interface Seen {
+export interface EventTrace {
   /** Only rules that need these options of the tracker, where its events are of a session with them; absent: all. */
   readonly variant?: Variant | undefined;
   /** When it happened, in ms since boot: to be read from the record, a text is made of it and parsed. */
@@ -134,7 +134,7 @@ export class RuleEngine {
    * Reads the event, and keeps nothing of it. `before` is called at once, or not at all. Where `hold` returns true, rules that read what an
    * engine tells of the container are left out, for `evaluateHeld`.
    */
-  evaluate(event: TraceEvent, before: Before = noEvents, seen: Seen & Holding = {}): void {
+  evaluate(event: TraceEvent, before: EventsBefore = noEvents, seen: EventTrace & Holding = {}): void {
     this.events++;
     const { hold = never } = seen;
     let isHeld: boolean | null = null;
@@ -142,14 +142,14 @@ export class RuleEngine {
   }
 
   /** The rules that `evaluate` has left out. */
-  evaluateHeld(event: TraceEvent, before: Before = noEvents, seen: Seen = {}): void {
+  evaluateHeld(event: TraceEvent, before: EventsBefore = noEvents, seen: EventTrace = {}): void {
     this.#evaluate(event, before, seen, ({ readsEngine }) => readsEngine);
   }
 
   #evaluate(
     event: TraceEvent,
-    before: Before,
-    { variant, atMs: known }: Seen,
+    before: EventsBefore,
+    { variant, atMs: known }: EventTrace,
     isMeant: (rule: CompiledRule) => boolean,
   ): void {
     const matched: Candidate[] = [];
@@ -239,7 +239,7 @@ export class RuleEngine {
     }
   }
 
-  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number, before: Before): 'USED' | null {
+  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number, before: EventsBefore): 'USED' | null {
     const state = this.#rules.get(rule.definition.name);
     if (!state) return null;
     const { absence, sequence, rate, firstSeen } = rule.definition;

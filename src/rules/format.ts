@@ -12,8 +12,8 @@ import {
   type Exception,
   type Expression,
   type FirstSeen,
-  type Place,
-  type Rate,
+  type RulePlace,
+  type RuleRate,
   type RuleDefinition,
   type RuleSetDefinition,
   type StepDefinition,
@@ -156,7 +156,12 @@ export function checkSize({ name, text }: RuleSource): void {
     throw new EunomiaError('BAD_RULES', `${name}: has more than ${MAX_FILE_BYTES >> 20} MiB, which is the most`);
 }
 
-function addOnce<Item extends object>(all: Map<string, Item>, name: string, item: Item, { file, path }: Place): void {
+function addOnce<Item extends object>(
+  all: Map<string, Item>,
+  name: string,
+  item: Item,
+  { file, path }: RulePlace,
+): void {
   if (all.has(name))
     throw file.fail(path, `"${name}" is there already; to change it without editing it, write \`overrides\``);
   all.set(name, item);
@@ -193,7 +198,7 @@ class Reader {
     this.#file = file;
   }
 
-  at(path: Path): Place {
+  at(path: Path): RulePlace {
     return { file: this.#file, path };
   }
 
@@ -416,7 +421,7 @@ class Reader {
     };
   }
 
-  #rate(value: unknown, path: Path): Rate {
+  #rate(value: unknown, path: Path): RuleRate {
     const given = this.#file.fields(value, path, ['count', 'within', 'by', 'distinct']);
     return {
       count: this.#file.whole(given['count'], [...path, 'count'], 2, 100_000),

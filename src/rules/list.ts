@@ -1,6 +1,6 @@
 import type { Path } from '../base/config-file.js';
 import type { Scalar } from '../filter/index.js';
-import type { Place } from './definition.js';
+import type { RulePlace } from './definition.js';
 
 /** Values of a list, with those of the lists that it includes. */
 export const MAX_LIST = 1000;
@@ -8,7 +8,7 @@ export const MAX_LIST = 1000;
 const MAX_INCLUDED = 100_000;
 
 /** A list as it is written: a constant, or what another list has. */
-export interface WrittenList extends Place {
+export interface WrittenList extends RulePlace {
   readonly items: readonly (Scalar | { readonly list: string; readonly path: Path })[];
 }
 

@@ -1,5 +1,5 @@
 import { suggest } from '../base/errors.js';
-import type { Condition, Exception, Expression, Place, RuleDefinition } from './definition.js';
+import type { Condition, Exception, Expression, RulePlace, RuleDefinition } from './definition.js';
 import type { WrittenList } from './list.js';
 
 /** What may be changed of a rule without editing it. */
@@ -21,13 +21,13 @@ type Joined = { readonly and?: Expression; readonly or?: Expression };
 
 /** The overrides of one file. */
 export interface Overrides {
-  readonly lists: readonly (Place & {
+  readonly lists: readonly (RulePlace & {
     readonly name: string;
     readonly how: 'append' | 'replace';
     readonly list: WrittenList;
   })[];
-  readonly macros: readonly (Place & Joined & { readonly name: string; readonly replace: Expression | null })[];
-  readonly rules: readonly (Place &
+  readonly macros: readonly (RulePlace & Joined & { readonly name: string; readonly replace: Expression | null })[];
+  readonly rules: readonly (RulePlace &
     Joined & {
       readonly name: string;
       /** Joined to those that it has. */
@@ -80,7 +80,7 @@ export function applyOverrides(written: Written, overrides: readonly Overrides[]
 function need<Item>(
   known: ReadonlyMap<string, Item>,
   what: string,
-  { name, file, path }: Place & { readonly name: string },
+  { name, file, path }: RulePlace & { readonly name: string },
 ): Item {
   const found = known.get(name);
   if (found === undefined) throw file.failKey(path, `there is no ${what} "${name}"${suggest(name, known.keys())}`);

@@ -10,7 +10,7 @@ interface Named {
   readonly text: string;
 }
 
-export interface RuleImport {
+export interface FalcoImport {
   readonly files: readonly Named[];
   readonly users: Named | null;
   readonly hosts: string | null;
@@ -23,7 +23,7 @@ export async function importRules({
   users,
   hosts,
   approximate,
-}: RuleImport): Promise<{ text: string; report: string; count: number }> {
+}: FalcoImport): Promise<{ text: string; report: string; count: number }> {
   const schema = contractSchema();
   const catalog = new Catalog(schema, await loadTrackers(), () => false);
   const facts = {

@@ -1,18 +1,12 @@
 import { authorize, type Caller } from '../access/caller.js';
-import {
-  evidenceSessionOf,
-  severities,
-  type Alert,
-  type AlertAction,
-  type AlertContainer,
-  type Severity,
-} from '../alerts/alert.js';
+import { evidenceSessionOf, severities, type Alert, type AlertAction, type Severity } from '../alerts/alert.js';
 import type { AlertBook } from '../alerts/book.js';
 import { MAX_SILENCES } from '../alerts/silence-book.js';
 import { containerMatch } from '../alerts/container.js';
 import { evidenceOf, type WholeEvidence } from '../alerts/evidence.js';
 import { isActive, type Silence } from '../alerts/silence.js';
 import { EunomiaError, invalid } from '../base/errors.js';
+import type { AlertContainer } from '../event/alert.js';
 import { inTurns, sorted, type Work } from '../base/turn.js';
 import { nanosecondsSince1970, textOfMs } from '../event/clock.js';
 import type { AlertFilter, AlertGroup, InputMaybe, SilenceInput } from '../generated/schema.js';
@@ -39,7 +33,7 @@ export interface AlertsRequest extends Omit<PageRequest, 'where'> {
   readonly where: InputMaybe<AlertFilter>;
 }
 
-export interface FollowRequest {
+export interface FollowAlertsRequest {
   readonly severity: Severity | null;
   readonly where: InputMaybe<AlertFilter>;
   readonly includeSilenced: boolean;
@@ -159,7 +153,7 @@ export class Alerts {
   }
 
   /** Throws BAD_USER_INPUT or BAD_SELECTOR. */
-  follow(_caller: Caller, { severity, where, includeSilenced }: FollowRequest): AsyncIterableIterator<Alert> {
+  follow(_caller: Caller, { severity, where, includeSilenced }: FollowAlertsRequest): AsyncIterableIterator<Alert> {
     const severe = atLeast(severity);
     const filter = matcherOf(where);
     const isHeard: Matches = ({ silencedBy }) => includeSilenced || where?.silenced === true || silencedBy === null;

@@ -68,7 +68,7 @@ function columnOf({ fn, time }: AggregateSpec['measures'][number]): 'DOUBLE' | '
   return time ? 'TIME' : 'DOUBLE';
 }
 
-export interface Part<Item> {
+export interface EncodedPart<Item> {
   readonly items: readonly Item[];
   /** What is missing before them. */
   readonly gap: Parameters<Encoder<Item>['items']>[1];
@@ -79,7 +79,7 @@ export interface Part<Item> {
 /** A file, made as it is read. `state`: the session's, at its end. */
 export async function* encoded<Item>(
   encoder: Encoder<Item>,
-  parts: AsyncGenerator<Part<Item>>,
+  parts: AsyncGenerator<EncodedPart<Item>>,
   state: () => string | undefined,
   signal: AbortSignal,
   missing = new Missing(),

@@ -19,10 +19,10 @@ import { changesOf } from '../session/asked.js';
 import { chronicle } from '../storage/chronicle.js';
 import { edgesOf } from '../storage/parts.js';
 import type { StoredEvent, StoredRecord } from '../storage/store.js';
-import { checkFields, encoded, fileFacts, sheetOf, type Download, type Part } from './encoded.js';
-import type { Histories, History, HistoryRequest, Recorded } from './history.js';
+import { checkFields, encoded, fileFacts, sheetOf, type Download, type EncodedPart } from './encoded.js';
+import type { Histories, History, HistoryRequest, RecordedRange } from './history.js';
 import type { Parts } from './parts.js';
-import { extentOf, spanOf, type Span } from './range.js';
+import { extentOf, spanOf, type TimeSpan } from './range.js';
 
 /** What happened in a range of time as a file: events of all sessions of a store, or an aggregate of them. */
 export interface RangeRequest {
@@ -41,7 +41,7 @@ const HISTORY = 1;
 /** The column that each row has anyway. */
 const SESSION = 'session';
 
-type Row = Part<SessionEvent>;
+type Row = EncodedPart<SessionEvent>;
 
 /** Ranges of time as files. */
 export class RangeExports {
@@ -81,7 +81,7 @@ export class RangeExports {
       recorded,
     }: Pick<RangeRequest, 'range' | 'where'> & {
       readonly fields: readonly string[] | null;
-      readonly recorded: Recorded;
+      readonly recorded: RecordedRange;
     },
   ): Download {
     const trackers = this.#trackersOf(recorded, range);
@@ -111,7 +111,7 @@ export class RangeExports {
       history,
     }: Pick<RangeRequest, 'range' | 'where'> & {
       readonly input: AggregateInput;
-      readonly recorded: Recorded;
+      readonly recorded: RecordedRange;
       readonly history: History;
     },
   ): Download {
@@ -157,7 +157,7 @@ export class RangeExports {
   }
 
   /** Those whose columns there are: as asked, or those of the sessions. Throws UNKNOWN_TRACKER for one of which nothing can be read. */
-  #trackersOf({ records, query }: Recorded, { trackers }: HistoryRequest): readonly string[] {
+  #trackersOf({ records, query }: RecordedRange, { trackers }: HistoryRequest): readonly string[] {
     if (trackers != null) return query.trackers;
     const { catalog } = this.#parts;
     for (const { id, trackers: ran } of records) {
@@ -175,7 +175,7 @@ export class RangeExports {
   }
 
   #facts(
-    { records, query }: Recorded,
+    { records, query }: RecordedRange,
     trackers: readonly string[],
     { sessions, containers, store }: HistoryRequest,
   ): Record<string, unknown> {
@@ -217,7 +217,7 @@ interface Mark {
 }
 
 /** All rows of the range, in the order of their times. A gap stands before the events of the time of its end. */
-async function* rows({ store, records, query }: Recorded, trackers: readonly string[]): AsyncGenerator<Row> {
+async function* rows({ store, records, query }: RecordedRange, trackers: readonly string[]): AsyncGenerator<Row> {
   const span = spanOf(query);
   const known = records.flatMap((record) => marksOf(record, span)).sort(byTime);
   const uncounted = new Set<string>();
@@ -259,7 +259,7 @@ function rowOf(events: readonly StoredEvent[]): Row {
 }
 
 /** What of a session no store has a gap for, and its changes. */
-function marksOf(record: StoredRecord, { from, to }: Span): Mark[] {
+function marksOf(record: StoredRecord, { from, to }: TimeSpan): Mark[] {
   const { id: session, asked, stopReason } = record;
   const { before, after } = edgesOf(record);
   const edges = [
@@ -283,7 +283,7 @@ function byTime(a: Mark, b: Mark): number {
 }
 
 /** All that is missing in the range. */
-async function missingIn({ store, records, query }: Recorded): Promise<Missing> {
+async function missingIn({ store, records, query }: RecordedRange): Promise<Missing> {
   const span = spanOf(query);
   const sessions = records.map(({ id }) => id);
   const { from, to } = rangeOf(span);
@@ -294,6 +294,6 @@ async function missingIn({ store, records, query }: Recorded): Promise<Missing> 
   return missing;
 }
 
-function rangeOf({ from, to }: Span): { readonly from: bigint; readonly to: bigint } {
+function rangeOf({ from, to }: TimeSpan): { readonly from: bigint; readonly to: bigint } {
   return { from: from === null ? 0n : nanosOf(from), to: nanosOf(to) };
 }

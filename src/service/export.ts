@@ -16,7 +16,7 @@ import {
   type ExportFormat,
   type SheetFormat,
 } from '../formats/index.js';
-import { checkFields, encoded, fileFacts, sheetOf, type Download, type Part } from './encoded.js';
+import { checkFields, encoded, fileFacts, sheetOf, type Download, type EncodedPart } from './encoded.js';
 import { RangeExports, type RangeRequest } from './export-range.js';
 import type { Histories } from './history.js';
 import type { Parts } from './parts.js';
@@ -170,9 +170,9 @@ async function download(
 
 /** The same events, divided where the session was changed. */
 async function* changing(
-  parts: AsyncGenerator<Part<TraceEvent>>,
+  parts: AsyncGenerator<EncodedPart<TraceEvent>>,
   session: SessionHandle,
-): AsyncGenerator<Part<TraceEvent>> {
+): AsyncGenerator<EncodedPart<TraceEvent>> {
   let count = 0;
   const untold = (): ReturnType<typeof changesOf> => changesOf(session.asked).slice(count);
   for await (const part of parts) {
@@ -205,7 +205,7 @@ async function addMissing(missing: Missing, session: SessionHandle): Promise<voi
 }
 
 /** All that there is of it by now. */
-async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator<Part<TraceEvent>> {
+async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator<EncodedPart<TraceEvent>> {
   await filter?.ready?.();
   for await (const { events, gap } of origin.parts({ filter }, 'FILE')) {
     if (!events.length && gap) yield { items: [], gap };
@@ -223,7 +223,7 @@ async function* following(
   where: string | null,
   demand: Demand,
   signal: AbortSignal,
-): AsyncGenerator<Part<TraceEvent>> {
+): AsyncGenerator<EncodedPart<TraceEvent>> {
   const stream = session.subscribe({ replay: 'ALL', demand, where: where === null ? null : { expr: where } });
   const leave = (): void => void stream.return();
   let last: string | null = null;

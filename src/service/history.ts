@@ -42,7 +42,7 @@ export interface HistoryPage {
 }
 
 /** A range of time: which events, and the sessions that ran in it. */
-export interface Recorded {
+export interface RecordedRange {
   readonly store: Store;
   readonly query: EventQuery;
   readonly records: readonly StoredRecord[];
@@ -125,7 +125,7 @@ export class History {
   }
 
   /** What there is to read in one go. Rejects as `report` does. */
-  async recorded(): Promise<Recorded> {
+  async recorded(): Promise<RecordedRange> {
     const [store, query] = [this.#store, this.#query];
     await this.#ready(query.filter);
     return { store, query, records: await recordsIn(spanOf(query), { store, query }, this.#parts, 'an export') };

@@ -12,7 +12,7 @@ import type { Queries } from './saved-queries/queries.js';
 import type { Sessions } from './sessions.js';
 
 /** An object of the schema, and the name of its type. */
-export interface Found {
+export interface FoundNode {
   readonly type: string;
   readonly object: object;
 }
@@ -40,7 +40,7 @@ export class Nodes {
     this.#finders = finders;
   }
 
-  async find(caller: Caller, id: string): Promise<Found | null> {
+  async find(caller: Caller, id: string): Promise<FoundNode | null> {
     const { sessions, facts, plugins, histories, alerts } = this.#finders;
     const place = placeOfId(id);
     if (place) {
@@ -85,6 +85,6 @@ export class Nodes {
   }
 }
 
-function named(type: string, object: object | null): Found | null {
+function named(type: string, object: object | null): FoundNode | null {
   return object && { type, object };
 }

@@ -33,7 +33,7 @@ const EXACT_START_NS = 1_000_000n;
 const PIECE = 512;
 
 /** A process of the API that the table knows, and from where it was reached. */
-export interface Found {
+export interface FoundProcess {
   readonly known: KnownProcess;
   readonly sighting: Sighting;
 }
@@ -67,14 +67,14 @@ export class Processes {
   }
 
   /** A promise only where the table has not heard yet of what happened before the process was seen. Null for one that is not known. */
-  find(_caller: Caller, process: object): Found | null | Promise<Found | null> {
+  find(_caller: Caller, process: object): FoundProcess | null | Promise<FoundProcess | null> {
     const sighting = sightingOf(process);
     if (!sighting) return null;
     const reached = process instanceof ProcessOfTable ? process.known : rememberedAs(sighting);
     if (reached) return { known: reached, sighting };
     const graph = this.#parts.processes;
     if (!graph || !isOfBoot(sighting, graph.boot)) return null;
-    const look = (): Found | null => {
+    const look = (): FoundProcess | null => {
       const known = graph.find(sighting);
       return known && { known, sighting };
     };
@@ -112,12 +112,12 @@ export class Processes {
     return known && new ProcessOfTable(known, this.#now());
   }
 
-  parentOf({ known, sighting }: Found): ProcessView | null {
+  parentOf({ known, sighting }: FoundProcess): ProcessView | null {
     return known.parent && new ProcessOfTable(known.parent, sighting);
   }
 
   /** Rejects with BAD_USER_INPUT, as the others do that take a number. */
-  ancestorsOf(found: Found | null, first: number): readonly ProcessView[] | null {
+  ancestorsOf(found: FoundProcess | null, first: number): readonly ProcessView[] | null {
     const most = inRange('first', first, 1, MOST_ANCESTORS);
     if (!found) return null;
     const { known, sighting } = found;
@@ -128,7 +128,7 @@ export class Processes {
   }
 
   /** As of now: those to come are as little of the past as those that have gone. */
-  childrenOf(found: Found | null, first: number, running: boolean | null): readonly ProcessView[] | null {
+  childrenOf(found: FoundProcess | null, first: number, running: boolean | null): readonly ProcessView[] | null {
     const most = inRange('first', first, 1, MOST_CHILDREN);
     if (!found) return null;
     const { sighting } = found;
@@ -143,7 +143,7 @@ export class Processes {
     return children;
   }
 
-  containerOf({ known, sighting }: Found): object | null | Promise<object | null> {
+  containerOf({ known, sighting }: FoundProcess): object | null | Promise<object | null> {
     const { processes } = this.#parts;
     if (sighting.container !== undefined || !processes || !isOfBoot(sighting, processes.boot))
       return sighting.container ?? null;
@@ -151,7 +151,7 @@ export class Processes {
   }
 
   /** Null in a container, whose users this machine does not know. */
-  async userOf(found: Found | null, process: ProcessView): Promise<string | null> {
+  async userOf(found: FoundProcess | null, process: ProcessView): Promise<string | null> {
     if (!found || (await this.containerOf(found))) return null;
     // Of another boot, nobody knows whether it was in a container.
     const { container } = found.sighting;
@@ -160,29 +160,29 @@ export class Processes {
   }
 
   /** The same process in the table, which knows what it did later; null where that does not know it, or knows nothing of its boot. */
-  currentOf({ known, sighting }: Found): KnownProcess | null {
+  currentOf({ known, sighting }: FoundProcess): KnownProcess | null {
     if (sighting.past === undefined) return known;
     const { processes } = this.#parts;
     if (!processes || !isOfBoot(sighting, processes.boot)) return null;
     return processes.find({ pid: known.pid, startNs: known.startNs, toleranceNs: 0 });
   }
 
-  #exitOf(found: Found): Exit | null {
+  #exitOf(found: FoundProcess): Exit | null {
     return found.known.exit ?? this.currentOf(found)?.exit ?? null;
   }
 
-  exitTimeOf(found: Found): string | null {
+  exitTimeOf(found: FoundProcess): string | null {
     const { sighting } = found;
     const exit = this.#exitOf(found);
     return exit?.atNs == null ? null : wallTimeOf(sighting.clock, exit.atNs);
   }
 
-  exitCodeOf(found: Found): number | null {
+  exitCodeOf(found: FoundProcess): number | null {
     const exit = this.#exitOf(found);
     return exit?.code == null || exit.code & 0x7f ? null : (exit.code >> 8) & 0xff;
   }
 
-  exitSignalOf(found: Found): string | null {
+  exitSignalOf(found: FoundProcess): string | null {
     const exit = this.#exitOf(found);
     return exit?.code == null ? null : signalName(exit.code & 0x7f);
   }
@@ -264,7 +264,7 @@ type HeldKind = 'openFiles' | 'sockets';
 export class HeldThings {
   readonly #caller: Caller;
   readonly #snapshots: Snapshots;
-  readonly #currentOf: (found: Found) => KnownProcess | null;
+  readonly #currentOf: (found: FoundProcess) => KnownProcess | null;
   readonly #made = new Map<string, Promise<unknown>>();
   readonly #readings = new Map<HeldKind, Promise<ReadonlyMap<number, readonly HeldRow[]>>>();
   #lists = 0;
@@ -274,7 +274,7 @@ export class HeldThings {
   constructor(
     caller: Caller,
     snapshots: Snapshots,
-    currentOf: (found: Found) => KnownProcess | null = ({ known }) => known,
+    currentOf: (found: FoundProcess) => KnownProcess | null = ({ known }) => known,
   ) {
     this.#currentOf = currentOf;
     this.#caller = caller;
@@ -284,7 +284,7 @@ export class HeldThings {
   /** Null for a process that has ended. Rejects with BAD_USER_INPUT, NO_KERNEL or a KernelError. */
   async of(
     kind: HeldKind,
-    found: Found | null,
+    found: FoundProcess | null,
     process: object,
     first: number,
     matches: (row: Row) => boolean = () => true,

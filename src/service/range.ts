@@ -9,12 +9,12 @@ import { upToDate } from './session/recorded.js';
 const MAX_SESSIONS = 1000;
 
 /** RFC 3339 with nanoseconds; `from` is in it, `to` is not. */
-export interface Span {
+export interface TimeSpan {
   readonly from: string | null;
   readonly to: string;
 }
 
-export function spanOf({ from, to }: Pick<EventQuery, 'from' | 'to'>): Span {
+export function spanOf({ from, to }: Pick<EventQuery, 'from' | 'to'>): TimeSpan {
   return {
     from: from === null ? null : textOfNanos(from),
     to: textOfNanos(to ?? BigInt(Date.now()) * 1_000_000n),
@@ -26,7 +26,7 @@ export function spanOf({ from, to }: Pick<EventQuery, 'from' | 'to'>): Span {
  * asks, for messages: "a report". Rejects with UNKNOWN_SESSION, or BAD_USER_INPUT for too many of them and for those without events.
  */
 export async function recordsIn(
-  span: Span,
+  span: TimeSpan,
   { store, query }: { readonly store: Store; readonly query: EventQuery },
   parts: Pick<Parts, 'manager'>,
   reader: string,
@@ -76,7 +76,7 @@ function unknown(id: string, { kind }: Store, { manager }: Pick<Parts, 'manager'
   );
 }
 
-function overlaps({ createdAt, startedAt, stoppedAt }: StoredRecord, { from, to }: Span): boolean {
+function overlaps({ createdAt, startedAt, stoppedAt }: StoredRecord, { from, to }: TimeSpan): boolean {
   return (startedAt ?? createdAt) < to && (stoppedAt === null || from === null || stoppedAt >= from);
 }
 

@@ -4,7 +4,13 @@ import type { EventBatch } from '../record/batch.js';
 import { eventsOf } from '../record/delivery.js';
 import { BatchBuffer, type Slice } from '../record/batch-buffer.js';
 import { boundsOf, cursorOf, parseCursor } from './cursor.js';
-import { missingGap, type FilteredPageRequest, type Missing, type Page, type PageRequest } from './stream/reading.js';
+import {
+  missingGap,
+  type FilteredPageRequest,
+  type MissingEvents,
+  type Page,
+  type RetainedPageRequest,
+} from './stream/reading.js';
 import { gapsOf, scan } from './stream/scan.js';
 
 export interface BufferOptions {
@@ -25,7 +31,7 @@ export interface Before {
 /** Where a subscriber begins: with these events, behind these that are missing. */
 export interface Start {
   readonly backlog: readonly Slice[];
-  readonly missing: Missing | null;
+  readonly missing: MissingEvents | null;
   readonly startSeq: number;
   /** Where it was asked to start: before what is missing. */
   readonly startCursor: string;
@@ -104,7 +110,7 @@ export class SessionBuffer {
   }
 
   /** A page of all events. Throws BAD_CURSOR for a cursor that is not of this session. */
-  page({ first = 100, last, after, before }: PageRequest): Page {
+  page({ first = 100, last, after, before }: RetainedPageRequest): Page {
     const next = this.#history.nextSeq;
     const oldest = this.#history.firstSeq;
     const { low, high, evicted } = this.#bounds(after, before);
@@ -153,7 +159,7 @@ export class SessionBuffer {
     return { low, high: Math.max(low, Math.min(to ?? next, next)), evicted: low - (from ?? low) };
   }
 
-  #missing(count: number): Missing | null {
+  #missing(count: number): MissingEvents | null {
     if (count === 0) return null;
     const oldest = this.slices()[0];
     const to = oldest?.batch.count ? wallTimeOf(oldest.batch.clock, oldest.batch.bootNsAt(0)) : nowText();

@@ -9,7 +9,7 @@ const TWO_32 = 4_294_967_296;
 export const WRITTEN_NS = 5_000_000;
 
 /** A part of time, in ns since boot; `until` is not in it. */
-export interface Span {
+export interface BootSpan {
   readonly from?: number;
   readonly until?: number;
 }
@@ -49,7 +49,7 @@ export class Inlet {
   }
 
   /** When the events that it holds back happened, as far as that is within the span; in order. */
-  times({ from = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY }: Span): Float64Array {
+  times({ from = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY }: BootSpan): Float64Array {
     const times: number[] = [];
     for (const { chunk } of this.#held ?? []) {
       const view = viewOf(chunk);
@@ -73,7 +73,7 @@ export class Inlet {
 
   /** Lets what it holds back, and what comes from now on, in, of this span alone. Resolves when what it held is taken. */
   async release(
-    { from = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY }: Span,
+    { from = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY }: BootSpan,
     taker = this.#taker,
   ): Promise<void> {
     this.#from = from;

@@ -12,7 +12,7 @@ import { LiveSpec } from './live-spec.js';
 import type { Programs } from './programs.js';
 import { recorderInput } from './stream/recorder-input.js';
 import { Readers } from './stream/readers.js';
-import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from './stream/reading.js';
+import type { FilteredPageRequest, Page, RetainedPageRequest, SubscribeOptions } from './stream/reading.js';
 import type { EventStream } from './stream/stream.js';
 import type { SessionObserver } from './observer.js';
 import type { SourcePool } from './source/pool.js';
@@ -420,7 +420,7 @@ export class Session {
   }
 
   /** A page of the events that it retains. Throws BAD_CURSOR for a cursor that is not of this session. */
-  page(request: PageRequest): Page {
+  page(request: RetainedPageRequest): Page {
     this.touch();
     return this.#buffer.page(request);
   }

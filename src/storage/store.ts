@@ -2,7 +2,7 @@ import type { Lane } from '../base/turn.js';
 import type { Alike, AlikeField } from '../event/alike.js';
 import type { Unit } from '../event/scalar.js';
 import type { NodeFacts } from '../event/node.js';
-import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
+import type { ComparisonName, Operand } from '../analysis/aggregate/spec.js';
 import type { Container } from '../inventory/container.js';
 import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../event/event.js';
@@ -239,7 +239,7 @@ export interface AggregateShape {
   readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
   readonly having: readonly {
     readonly of: Operand;
-    readonly comparison: Comparison;
+    readonly comparison: ComparisonName;
     readonly value: number;
   }[];
   readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];

@@ -1,12 +1,12 @@
 import { textOfBytes } from '../base/bytes.js';
-import { viewOf, type Machine } from './image.js';
+import { viewOf, type ElfMachine } from './image.js';
 import { wordAt } from './reader.js';
-import { registers, type CapturedStack, type Mapping } from './unwind.js';
+import { registers, type CapturedStack, type ProcessMapping } from './unwind.js';
 
 // struct eu_stack_head and struct eu_mapping of bpf/include/stack.bpf.h
 const HEAD_BYTES = 280;
 const MAPPING_BYTES = 56;
-const MACHINES: readonly (Machine | null)[] = [null, 'X86_64', 'AARCH64'];
+const MACHINES: readonly (ElfMachine | null)[] = [null, 'X86_64', 'AARCH64'];
 const MAPPINGS_READ = 1;
 const MAPPINGS_CUT = 2;
 
@@ -35,9 +35,9 @@ export function readCapture(bytes: Uint8Array): RecordedStack | null {
   return { machine, address: wordAt(view, 16), registers: numbers, memory, mappings, isMapped };
 }
 
-function readMappings(bytes: Uint8Array, from: number, count: number): Mapping[] {
+function readMappings(bytes: Uint8Array, from: number, count: number): ProcessMapping[] {
   const view = viewOf(bytes);
-  const mappings: Mapping[] = [];
+  const mappings: ProcessMapping[] = [];
   for (let at = from; mappings.length < count && at + MAPPING_BYTES <= bytes.length;) {
     const pathEnd = at + MAPPING_BYTES + view.getUint32(at + 40, true);
     const end = pathEnd + view.getUint32(at + 44, true);
@@ -66,7 +66,7 @@ function readMappings(bytes: Uint8Array, from: number, count: number): Mapping[]
 const aligned = (bytes: number): number => Math.ceil(bytes / 8) * 8;
 
 /** The executable mappings that /proc/PID/maps tells of: "start-end r-xp offset dev inode   path". */
-export function parseMaps(text: string): Mapping[] {
+export function parseMaps(text: string): ProcessMapping[] {
   return text.split('\n').flatMap((line) => {
     const found = /^([0-9a-f]+)-([0-9a-f]+) ..x. ([0-9a-f]+) \S+ (\d+) *(.*)$/.exec(line);
     if (!found) return [];

@@ -33,8 +33,8 @@ export const SYMBOL_BYTES = 24;
 const MAX_PROGRAM_HEADERS = 256;
 const MAX_SECTIONS = 4096;
 
-export type Machine = 'X86_64' | 'AARCH64';
-const machines: ReadonlyMap<number, Machine> = new Map([
+export type ElfMachine = 'X86_64' | 'AARCH64';
+const machines: ReadonlyMap<number, ElfMachine> = new Map([
   [EM_X86_64, 'X86_64'],
   [EM_AARCH64, 'AARCH64'],
 ]);
@@ -45,7 +45,7 @@ const machines: ReadonlyMap<number, Machine> = new Map([
  */
 export class ElfImage {
   readonly file: FileBytes;
-  readonly machine: Machine;
+  readonly machine: ElfMachine;
   /** .eh_frame_hdr. */
   readonly frameIndex: { readonly address: number; readonly size: number } | null;
   readonly #segments: readonly Segment[];

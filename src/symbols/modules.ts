@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { identityOf, Module } from './module.js';
 import { Place, type OpenFile, type Whereabouts } from './place.js';
-import type { Mapping } from './unwind.js';
+import type { ProcessMapping } from './unwind.js';
 
 const MAX_BYTES = 64 << 20;
 const MAX_MODULES = 512;
@@ -76,7 +76,7 @@ export class ProcessModules {
   }
 
   /** Null for a file that cannot be read here. */
-  of(mapping: Mapping): Module | null {
+  of(mapping: ProcessMapping): Module | null {
     const { path, inode } = mapping;
     if (path === null) return null;
     const key = `${this.#where.mountNs}:${inode}:${path}`;
@@ -99,14 +99,14 @@ export class ProcessModules {
     this.#modules.trim();
   }
 
-  #reopen(module: Module, path: string, mapping: Mapping): number | null {
+  #reopen(module: Module, path: string, mapping: ProcessMapping): number | null {
     const file = this.#file(path, mapping);
     if (file && identityOf(file.stat) === module.identity) return file.fd;
     if (file) closeSync(file.fd);
     return null;
   }
 
-  #file(path: string, { inode, real }: Mapping): OpenFile | null {
+  #file(path: string, { inode, real }: ProcessMapping): OpenFile | null {
     this.#place = this.#place === undefined ? Place.open(this.#where) : this.#place;
     let file = this.#place?.file(path, inode) ?? null;
     if (!file && real) {

@@ -9,7 +9,7 @@ import { packageFile } from '../base/paths.js';
 import { parseMaps } from './capture.js';
 import { Modules } from './modules.js';
 import { describeStack } from './text.js';
-import { registers, unwind, type CapturedStack, type Mapping } from './unwind.js';
+import { registers, unwind, type CapturedStack, type ProcessMapping } from './unwind.js';
 
 const exec = promisify(execFile);
 const source = (name: string): string => packageFile('test', 'support', name);
@@ -122,7 +122,7 @@ describe('a stack without frame pointers', () => {
       '-fno-exceptions',
     );
     const { captured } = await stackOf(program);
-    const isOwn = ({ path }: Mapping): boolean => path?.startsWith(folder) ?? false;
+    const isOwn = ({ path }: ProcessMapping): boolean => path?.startsWith(folder) ?? false;
     const files = new Modules().of(here());
     // As of code that is made at run time: only the libraries of the system say how they are left.
     const { frames } = unwind(captured, (mapping, offset) =>

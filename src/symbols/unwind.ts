@@ -1,6 +1,6 @@
 import { evaluate, type FrameValues } from './expression.js';
 import type { FrameRow, Rule } from './frame-table.js';
-import type { Machine } from './image.js';
+import type { ElfMachine } from './image.js';
 import { Reader } from './reader.js';
 
 /** The file that an overlay shows. */
@@ -13,7 +13,7 @@ export interface RealFile {
 }
 
 /** An executable part of a process's memory. */
-export interface Mapping {
+export interface ProcessMapping {
   readonly start: number;
   readonly end: number;
   /** Where in the file it begins. */
@@ -26,13 +26,13 @@ export interface Mapping {
 
 /** What a thread was doing when it called the kernel. */
 export interface CapturedStack {
-  readonly machine: Machine;
+  readonly machine: ElfMachine;
   readonly address: number;
   /** By DWARF's numbers; NaN for those that were not captured. */
   readonly registers: Float64Array;
   /** A copy of the stack, from where its pointer points on. */
   readonly memory: Uint8Array;
-  readonly mappings: readonly Mapping[];
+  readonly mappings: readonly ProcessMapping[];
 }
 
 export interface Frame {
@@ -41,14 +41,14 @@ export interface Frame {
   readonly isExact: boolean;
   /** Found by a frame pointer: code that keeps none there may have left anything in its place. */
   readonly isGuessed: boolean;
-  readonly mapping: Mapping | null;
+  readonly mapping: ProcessMapping | null;
 }
 
 /** Why a stack does not go on. */
 export type Cut =
   | { readonly is: 'MEMORY' } // the copy of the stack ends
   | { readonly is: 'DEPTH' } // there are more frames than are shown
-  | { readonly is: 'UNKNOWN'; readonly mapping: Mapping | null } // nothing tells how this frame is left
+  | { readonly is: 'UNKNOWN'; readonly mapping: ProcessMapping | null } // nothing tells how this frame is left
   | { readonly is: 'DAMAGED' }; // what the frame says cannot be
 
 export interface Unwound {
@@ -58,7 +58,7 @@ export interface Unwound {
 }
 
 /** How a frame is left whose code is at an offset of a mapping's file; null where nobody tells. May throw RangeError. */
-export type RowOf = (mapping: Mapping, offset: number) => FrameRow | null;
+export type RowOf = (mapping: ProcessMapping, offset: number) => FrameRow | null;
 
 export const MAX_FRAMES = 128;
 
@@ -66,7 +66,7 @@ interface Numbers {
   readonly stackPointer: number;
   readonly framePointer: number;
 }
-export const registers: Readonly<Record<Machine, Numbers & { readonly count: number }>> = {
+export const registers: Readonly<Record<ElfMachine, Numbers & { readonly count: number }>> = {
   X86_64: { stackPointer: 7, framePointer: 6, count: 17 },
   AARCH64: { stackPointer: 31, framePointer: 29, count: 32 },
 };
@@ -89,7 +89,7 @@ export function unwind(captured: CapturedStack, rowOf: RowOf): Unwound {
   }
 }
 
-function step(walk: Walk, mapping: Mapping | null, rowOf: RowOf): Cut | 'END' | null {
+function step(walk: Walk, mapping: ProcessMapping | null, rowOf: RowOf): Cut | 'END' | null {
   let row: FrameRow | null = null;
   try {
     if (mapping?.path != null) row = rowOf(mapping, walk.lookedUp - mapping.start + mapping.offset);
@@ -101,7 +101,7 @@ function step(walk: Walk, mapping: Mapping | null, rowOf: RowOf): Cut | 'END' | 
   return left === 'NOWHERE' ? { is: 'UNKNOWN', mapping } : left;
 }
 
-function mappingOf(mappings: readonly Mapping[], address: number, isExact: boolean): Mapping | null {
+function mappingOf(mappings: readonly ProcessMapping[], address: number, isExact: boolean): ProcessMapping | null {
   const at = isExact ? address : address - 1;
   return mappings.find(({ start, end }) => at >= start && at < end) ?? null;
 }
@@ -211,6 +211,6 @@ class Walk implements FrameValues {
   }
 }
 
-function plainAddress(machine: Machine, address: number): number {
+function plainAddress(machine: ElfMachine, address: number): number {
   return machine === 'AARCH64' ? address % ADDRESS_BITS : address;
 }

@@ -5,7 +5,7 @@ import { parseMaps, readCapture, type RecordedStack } from './capture.js';
 import { Modules } from './modules.js';
 import type { StackAsk, SymbolProtocol } from './protocol.js';
 import { describeStack } from './text.js';
-import type { Mapping } from './unwind.js';
+import type { ProcessMapping } from './unwind.js';
 
 /** The thread that unwinds stacks and reads the files of programs for it: the server serves others meanwhile. */
 
@@ -22,7 +22,7 @@ function describe({ captured, mountNs, pid, others, at }: StackAsk): string[] {
 }
 
 /** Of a process that lives, where the kernel did not tell. */
-function mappingsOf(pid: number, { address }: RecordedStack): readonly Mapping[] | null {
+function mappingsOf(pid: number, { address }: RecordedStack): readonly ProcessMapping[] | null {
   try {
     const mappings = parseMaps(readFileSync(`/proc/${pid}/maps`, 'utf8'));
     // Else it runs another program by now, or another process has its number.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { KernelError } from '../../src/base/errors.js';
-import type { Attachment } from '../../src/kernel/attach.js';
+import type { AttachTarget } from '../../src/kernel/attach.js';
 import { loadLibbpf } from '../../src/kernel/libbpf.js';
 import { BpfObject } from '../../src/kernel/object.js';
 import { root } from '../../src/base/paths.js';
@@ -49,7 +49,7 @@ afterEach(async () => {
 async function load(
   name: string,
   source: string,
-  attachments: Record<string, Attachment> = {},
+  attachments: Record<string, AttachTarget> = {},
   constants: Record<string, number | bigint | boolean> = {},
 ): Promise<BpfObject> {
   const path = await compileBpf(name, HEAD + source);
@@ -234,7 +234,7 @@ describe('attaching a program', () => {
 
   it('fails with what it was about to do, and what the kernel said', async () => {
     const symbol = 'no_such_function';
-    const cases: readonly (readonly [source: string, attachment: Record<string, Attachment>, message: RegExp])[] = [
+    const cases: readonly (readonly [source: string, attachment: Record<string, AttachTarget>, message: RegExp])[] = [
       [
         'SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }',
         { f: { cgroup: '/no/cgroup' } },

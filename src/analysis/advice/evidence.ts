@@ -1,4 +1,4 @@
-import type { Evidence, Observation, Phase, Seen } from '../../event/advice.js';
+import type { AdviceEvidence, Observation, Phase, Seen } from '../../event/advice.js';
 import { nanosOf } from '../../record/nanos.js';
 
 /** What belongs to the start of a container, from the moment that it gets its root directory. */
@@ -6,7 +6,7 @@ const START_NS = 10_000_000_000n;
 
 /** What an observation says of who and when. */
 export interface Evidences {
-  of(seen: readonly Seen[]): Evidence | null;
+  of(seen: readonly Seen[]): AdviceEvidence | null;
   /** Of entries that are not of the runtime. */
   phaseOf(seen: readonly Seen[]): Phase;
 }

@@ -1,7 +1,7 @@
 import type {
   AdviceLine,
   Aspect,
-  Evidence,
+  AdviceEvidence,
   Observation,
   Phase,
   Rights,
@@ -23,7 +23,7 @@ const TO_OTHER_USER: ReadonlySet<string> = new Set(['CAP_SETUID', 'CAP_SETGID', 
 const SEEN = 'was seen';
 
 /** What lines are made from. */
-export interface Parts {
+export interface LineParts {
   readonly rights: Rights;
   readonly observation: Observation;
   readonly evidences: Evidences;
@@ -34,10 +34,10 @@ export interface Parts {
 }
 
 /** A line for each thing that is recommended. */
-export function linesOf(parts: Parts): AdviceLine[] {
+export function linesOf(parts: LineParts): AdviceLine[] {
   const { observation, evidences } = parts;
   const line = (aspect: Aspect, what: string, why: string, seen: readonly Seen[]): AdviceLine => {
-    const evidence: Evidence | null = evidences.of(seen);
+    const evidence: AdviceEvidence | null = evidences.of(seen);
     const phase: Phase = evidence === null ? 'RUN' : evidences.phaseOf(seen);
     return { aspect, what, why, phase, evidence };
   };
@@ -98,7 +98,7 @@ export function withCallsOf(lines: readonly AdviceLine[], profile: SeccompProfil
 
 type Line = (aspect: Aspect, what: string, why: string, seen: readonly Seen[]) => AdviceLine;
 
-function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLine[] {
+function callLines({ rights, calls, runtimeCalls }: LineParts, line: Line): AdviceLine[] {
   const runtime = new Set(runtimeCalls);
   return allowedBy(rights.seccomp).map((name) => {
     const seen = calls.get(name);
@@ -127,7 +127,12 @@ function seenIn(profile: SeccompProfile, name: string): string {
   return values === null ? SEEN : `${SEEN}, ${values}`;
 }
 
-function capabilityLine(name: string, seen: readonly SeenCapability[], { observation }: Parts, line: Line): AdviceLine {
+function capabilityLine(
+  name: string,
+  seen: readonly SeenCapability[],
+  { observation }: LineParts,
+  line: Line,
+): AdviceLine {
   const calls = [...new Set(seen.flatMap(({ call }) => call ?? []))].sort();
   const other = observation.users.find(({ uid }) => uid !== 0);
   const made = line('CAPABILITY', name, `was used in ${listed(calls)}`, seen);
@@ -137,7 +142,7 @@ function capabilityLine(name: string, seen: readonly SeenCapability[], { observa
     : made;
 }
 
-function limitLines({ rights: { limits }, observation: { peaks } }: Parts, line: Line): AdviceLine[] {
+function limitLines({ rights: { limits }, observation: { peaks } }: LineParts, line: Line): AdviceLine[] {
   const mib = (bytes: number): string => `${Math.ceil(bytes / MIB)} MiB`;
   return [
     ...(limits.memoryBytes === null || peaks.memoryBytes === null

@@ -42,10 +42,10 @@ export interface Tables {
 export type TableName = keyof Tables;
 
 /** What an entry is identified by: all of it but its evidence. */
-export type Identity<Name extends TableName> = Omit<Tables[Name], keyof Seen | 'errors'>;
+export type EntryIdentity<Name extends TableName> = Omit<Tables[Name], keyof Seen | 'errors'>;
 
 /** The members that identify an entry, in the order that entries are sorted by. */
-const identities: { readonly [Name in TableName]: readonly (keyof Identity<Name> & string)[] } = {
+const identities: { readonly [Name in TableName]: readonly (keyof EntryIdentity<Name> & string)[] } = {
   calls: ['name', 'abi', 'argument', 'runtime'],
   capabilities: ['capability', 'call', 'granted', 'level', 'runtime'],
   paths: ['path', 'access', 'runtime'],
@@ -153,11 +153,11 @@ export function gatherKeys(paths: Map<string, SeenPath>, names: string, keys: It
 }
 
 /** The key of the entry that stands for all names in the directory of a path. */
-export function namesKeyOf(entry: Identity<'paths'>): string {
+export function namesKeyOf(entry: EntryIdentity<'paths'>): string {
   return keyOf('paths', namesOf(entry));
 }
 
-function namesOf<Entry extends Identity<'paths'>>(entry: Entry): Entry {
+function namesOf<Entry extends EntryIdentity<'paths'>>(entry: Entry): Entry {
   return { ...entry, path: namesIn(entry.path) };
 }
 

@@ -21,7 +21,7 @@ import {
   mergeSpans,
   namesKeyOf,
   tableNames,
-  type Identity,
+  type EntryIdentity,
   type TableName,
   type Tables,
 } from './observation.js';
@@ -264,7 +264,7 @@ export class Observer {
 
   #add<Name extends TableName>(
     name: Name,
-    identity: Identity<Name>,
+    identity: EntryIdentity<Name>,
     { process }: TraceFacts,
     { time, last, times }: Pick<At, 'time' | 'last' | 'times'>,
     count = 1,

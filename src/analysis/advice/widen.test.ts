@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Refusal, Rights, SeccompRule } from '../../event/advice.js';
-import { permitPrivileges, widen, type Missing } from './widen.js';
+import { permitPrivileges, widen, type MissingRight } from './widen.js';
 
 const least: Rights = {
   seccomp: {
@@ -32,7 +32,10 @@ const refusal = (kind: Refusal['kind'], what: string, errno: string | null = nul
   time: '2026-01-01T00:00:00.000000000Z',
   stack: null,
 });
-const call = (what: string, answer: number | null = null): Missing => ({ ...refusal('CALL', what, 'EPERM'), answer });
+const call = (what: string, answer: number | null = null): MissingRight => ({
+  ...refusal('CALL', what, 'EPERM'),
+  answer,
+});
 const allow = (...names: string[]): SeccompRule => ({ names, action: 'SCMP_ACT_ALLOW' });
 const withRules = (...syscalls: SeccompRule[]): Rights => ({ ...least, seccomp: { ...least.seccomp, syscalls } });
 
@@ -174,7 +177,7 @@ describe('widening any rights by any refusals', () => {
         const { rights } = widen(least, all);
         const listed = rights.seccomp.syscalls.flatMap((rule) => rule.names);
         expect(new Set(listed).size).toBe(listed.length);
-        for (const { kind, what, answer } of all as Missing[])
+        for (const { kind, what, answer } of all as MissingRight[])
           if (kind === 'CALL' && answer == null) expect(allowed(rights).has(what)).toBe(true);
       }),
     );

@@ -8,7 +8,7 @@ export interface Widened {
 }
 
 /** A refusal, and how the container's own rights answer the same: `clone3` with ENOSYS, which the C library takes as an invitation. */
-export interface Missing extends Refusal {
+export interface MissingRight extends Refusal {
   /** The errno's number; null or left out where they allow it. */
   readonly answer?: number | null;
 }
@@ -17,7 +17,7 @@ export interface Missing extends Refusal {
  * Adds to rights what was refused under them. Never takes anything away: a recommendation that is tried again and again ends with what its
  * container attempts. What no right can allow adds nothing.
  */
-export function widen(rights: Rights, refusals: readonly Missing[]): Widened {
+export function widen(rights: Rights, refusals: readonly MissingRight[]): Widened {
   const added: string[] = [];
   let wider = rights;
   for (const refusal of refusals) {
@@ -29,7 +29,7 @@ export function widen(rights: Rights, refusals: readonly Missing[]): Widened {
   return { rights: wider, added: [...new Set(added)] };
 }
 
-function widened(rights: Rights, refusal: Missing): Rights {
+function widened(rights: Rights, refusal: MissingRight): Rights {
   switch (refusal.kind) {
     case 'CALL':
       return withCall(rights, refusal);
@@ -42,7 +42,7 @@ function widened(rights: Rights, refusal: Missing): Rights {
   }
 }
 
-function withCall(rights: Rights, { what, answer = null }: Missing): Rights {
+function withCall(rights: Rights, { what, answer = null }: MissingRight): Rights {
   const { seccomp } = rights;
   const known = seccomp.syscalls.filter(({ names }) => names.includes(what));
   if (known.some(({ action, args }) => action === 'SCMP_ACT_ALLOW' && args === undefined)) return rights;
@@ -88,7 +88,7 @@ export function permitPrivileges(rights: Rights, refusals: readonly Refusal[]): 
   return { rights: { ...rights, noNewPrivileges: false }, added: ['privileges of executables'] };
 }
 
-function withPath(rights: Rights, { what, errno }: Missing): Rights {
+function withPath(rights: Rights, { what, errno }: MissingRight): Rights {
   // A program as another user than before may be refused what the image has for the other; its capabilities are told apart.
   if (errno !== 'EROFS') return rights.user === null ? rights : { ...rights, user: null };
   const volume = longest(rights.volumes, what);

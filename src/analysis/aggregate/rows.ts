@@ -3,7 +3,7 @@ import type { Unit } from '../../event/scalar.js';
 import { textOfMs } from '../../event/clock.js';
 import type { Result } from './measures/state.js';
 import type { Group, GroupFactory, Pane } from './pane.js';
-import type { AggregateSpec, Comparison, Operand } from './spec.js';
+import type { AggregateSpec, ComparisonName, Operand } from './spec.js';
 import { textOf } from '../../event/value-text.js';
 
 /** Groups whose results are made in one piece. */
@@ -85,7 +85,7 @@ export function* rowsOf(
 }
 
 /** Of `having`: null fulfils no order. */
-export const compares: Readonly<Record<Comparison, (actual: number | null, wanted: number) => boolean>> = {
+export const compares: Readonly<Record<ComparisonName, (actual: number | null, wanted: number) => boolean>> = {
   eq: (a, b) => a === b,
   ne: (a, b) => a !== b,
   gt: (a, b) => a !== null && a > b,

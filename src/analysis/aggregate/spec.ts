@@ -18,8 +18,8 @@ export interface AggregateInput {
 }
 
 const comparisons = ['eq', 'ne', 'gt', 'gte', 'lt', 'lte'] as const;
-export type Comparison = (typeof comparisons)[number];
-export type HavingInput = { readonly measure: string } & { readonly [Name in Comparison]?: Maybe<number> };
+export type ComparisonName = (typeof comparisons)[number];
+export type HavingInput = { readonly measure: string } & { readonly [Name in ComparisonName]?: Maybe<number> };
 
 /** What a condition or an order looks at: the number of events, a measure or a field of the key, by their places. */
 export type Operand = { readonly kind: 'COUNT' } | { readonly kind: 'MEASURE' | 'KEY'; readonly index: number };
@@ -31,7 +31,7 @@ export interface AggregateSpec {
   readonly measures: readonly Measure[];
   /** Whole milliseconds; a tumbling window has `slideMs` equal to `sizeMs`. Null is one group for all times. */
   readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
-  readonly having: readonly { readonly of: Operand; readonly comparison: Comparison; readonly value: number }[];
+  readonly having: readonly { readonly of: Operand; readonly comparison: ComparisonName; readonly value: number }[];
   readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];
   /** Rows of a window. */
   readonly limit: number;

@@ -7,13 +7,13 @@ import { limitExceeded } from '../graphql/limits.js';
 import { parseTarget, routesOf, type GuardedHandler, type PublicHandler, type Route, type Target } from './routes.js';
 
 /** Why a request goes no further, as its response tells. */
-export interface Refusal {
+export interface RequestRefusal {
   readonly error: EunomiaError;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 export type Admission =
-  | { readonly access: 'REFUSED'; readonly refusal: Refusal }
+  | { readonly access: 'REFUSED'; readonly refusal: RequestRefusal }
   | { readonly access: 'PUBLIC'; readonly handler: PublicHandler; readonly target: Target }
   | { readonly access: 'ROLE'; readonly handler: GuardedHandler; readonly target: Target; readonly identity: Identity };
 
@@ -50,7 +50,7 @@ export async function admit(request: IncomingMessage, access: Access, limits: Li
 }
 
 /** Of a request with a body that is compressed: a few bytes of one would take the server's memory. Null where it is not. */
-export function refusePacked({ 'content-encoding': coding = 'identity' }: IncomingHttpHeaders): Refusal | null {
+export function refusePacked({ 'content-encoding': coding = 'identity' }: IncomingHttpHeaders): RequestRefusal | null {
   if (coding.split(',').every((name) => ['', 'identity'].includes(name.trim().toLowerCase()))) return null;
   return {
     error: new EunomiaError(
@@ -62,7 +62,7 @@ export function refusePacked({ 'content-encoding': coding = 'identity' }: Incomi
 }
 
 /** The same for an upgrade to a WebSocket, whose client is known later: null when the upgrade may go on. */
-export function refuseUpgrade(request: IncomingMessage, access: Access): Refusal | null {
+export function refuseUpgrade(request: IncomingMessage, access: Access): RequestRefusal | null {
   const found = find(request, access, true);
   return 'refusal' in found ? found.refusal : refuseHandshake(request.headers);
 }
@@ -72,7 +72,7 @@ function refuseHandshake({
   upgrade = '',
   'sec-websocket-key': key = '',
   'sec-websocket-version': version,
-}: IncomingHttpHeaders): Refusal | null {
+}: IncomingHttpHeaders): RequestRefusal | null {
   if (upgrade.toLowerCase() !== 'websocket') {
     return {
       error: new EunomiaError(
@@ -92,7 +92,7 @@ function refuseHandshake({
     : { error: new EunomiaError('BAD_REQUEST', 'Sec-WebSocket-Key must be 16 bytes in base64') };
 }
 
-type Found = { readonly route: Route; readonly target: Target } | { readonly refusal: Refusal };
+type Found = { readonly route: Route; readonly target: Target } | { readonly refusal: RequestRefusal };
 
 function find({ url = '', method = '', headers }: IncomingMessage, access: Access, upgrade: boolean): Found {
   const target = parseTarget(url);
@@ -116,10 +116,10 @@ function find({ url = '', method = '', headers }: IncomingMessage, access: Acces
   return foreign ? { refusal: { error: foreign } } : { route, target };
 }
 
-function notFound(): Refusal {
+function notFound(): RequestRefusal {
   return { error: new EunomiaError('NOT_FOUND', 'there is nothing at this address; GraphQL is at /graphql, exactly') };
 }
 
-function refused(refusal: Refusal): Admission {
+function refused(refusal: RequestRefusal): Admission {
   return { access: 'REFUSED', refusal };
 }

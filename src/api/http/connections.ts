@@ -10,7 +10,7 @@ export interface Closable extends Pick<EventEmitter, 'once'> {
 }
 
 /** One counted connection. It is freed once, whichever of its owners says so first. */
-export interface Place extends Disposable {
+export interface ConnectionPlace extends Disposable {
   free(): void;
 }
 
@@ -20,7 +20,7 @@ export interface Place extends Disposable {
  */
 export class Connections {
   readonly #limits: Pick<Limits, 'connections' | 'identityConnections'>;
-  readonly #places = new Set<Place>();
+  readonly #places = new Set<ConnectionPlace>();
   readonly #byIdentity = new Map<Identity, number>();
 
   constructor(limits: Pick<Limits, 'connections' | 'identityConnections'>) {
@@ -36,7 +36,7 @@ export class Connections {
    * Reserves a place for `identity` (the very object that `Access` returned) until `owner` closes or the place is
    * freed. Returns LIMIT_EXCEEDED when none is left, or none for this identity.
    */
-  take(owner: Closable, identity: Identity): Place | EunomiaError {
+  take(owner: Closable, identity: Identity): ConnectionPlace | EunomiaError {
     const { connections, identityConnections } = this.#limits;
     const open = this.#places.size;
     const own = this.#byIdentity.get(identity) ?? 0;
@@ -62,7 +62,7 @@ export class Connections {
     const free = (): void => {
       if (this.#places.delete(place)) this.#count(identity, -1);
     };
-    const place: Place = { free, [Symbol.dispose]: free };
+    const place: ConnectionPlace = { free, [Symbol.dispose]: free };
     if (owner.destroyed) return place; // its `close` may have been already
     this.#places.add(place);
     this.#count(identity, 1);
@@ -77,6 +77,6 @@ export class Connections {
   }
 }
 
-export function isRefused(taken: Place | EunomiaError): taken is EunomiaError {
+export function isRefused(taken: ConnectionPlace | EunomiaError): taken is EunomiaError {
   return taken instanceof EunomiaError;
 }

@@ -24,7 +24,7 @@ import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
 import { readDownload } from './download.js';
-import { parseQuery, readParameters, type Parameters } from './parameters.js';
+import { parseQuery, readParameters, type RequestParameters } from './parameters.js';
 import type { PersistedDocuments } from './persisted.js';
 import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
@@ -258,7 +258,7 @@ function useExecutor({
   limits,
   log,
 }: HttpOptions): Plugin<object, HttpCaller> {
-  const result = async (params: Parameters, request: Request, caller: HttpCaller): Promise<OperationResult> => {
+  const result = async (params: RequestParameters, request: Request, caller: HttpCaller): Promise<OperationResult> => {
     await lineOf(request).next();
     const prepared = documents.prepare({ ...params, resumeAfter: caller.lastEventId }, caller.identity, caller);
     if ('errors' in prepared) return withStatus(prepared, { executed: false });
@@ -339,7 +339,7 @@ function useExecutor({
     spent.set(request, sum);
     return null;
   };
-  const read = async (request: Request, { response }: HttpCaller): Promise<Parameters | Parameters[]> => {
+  const read = async (request: Request, { response }: HttpCaller): Promise<RequestParameters | RequestParameters[]> => {
     const batch = await readParameters(request).catch((error: unknown) => {
       throw error instanceof EunomiaError ? statusError(maskError(error, log)) : error;
     });

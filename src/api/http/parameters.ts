@@ -13,7 +13,7 @@ interface RequestLike {
 const NAMES = ['query', 'variables', 'operationName', 'extensions', 'documentId'] as const;
 
 /** Of one operation: yoga's, and the name of a document. */
-export interface Parameters extends GraphQLParams {
+export interface RequestParameters extends GraphQLParams {
   readonly documentId?: string | undefined;
 }
 
@@ -23,7 +23,7 @@ const TYPES = 'application/json (or application/graphql with the bare document)'
  * Reads the parameters of one operation, or of a batch, from a GET's query string or a POST's body. Rejects with
  * BAD_REQUEST, UNSUPPORTED_MEDIA_TYPE, or CANCELLED when the client goes away; whoever limits the body's size rejects by itself.
  */
-export async function readParameters(request: RequestLike): Promise<Parameters | Parameters[]> {
+export async function readParameters(request: RequestLike): Promise<RequestParameters | RequestParameters[]> {
   if (request.method === 'GET') return ofForm(queryOf(request.url), 'the query string');
   const [type = '', ...attributes] = (request.headers.get('content-type') ?? '')
     .toLowerCase()
@@ -88,7 +88,7 @@ async function textOf(request: RequestLike): Promise<string> {
   }
 }
 
-function ofForm(text: string, path: string): Parameters {
+function ofForm(text: string, path: string): RequestParameters {
   const form = parseQuery(text, path);
   for (const name of new Set(form.keys())) {
     if (!NAMES.some((known) => known === name))
@@ -110,13 +110,13 @@ function ofForm(text: string, path: string): Parameters {
   );
 }
 
-function ofJson(text: string): Parameters | Parameters[] {
+function ofJson(text: string): RequestParameters | RequestParameters[] {
   const body = parseJson(text, 'the body');
   if (!Array.isArray(body)) return checked(body, '');
   return body.map((operation: unknown, i) => checked(operation, ` of operation ${i} of the batch`));
 }
 
-function checked(value: unknown, of: string): Parameters {
+function checked(value: unknown, of: string): RequestParameters {
   if (!isObject(value)) throw badRequest(`the parameters${of} are ${kindOf(value)}; send an object with \`query\``);
   for (const name of Object.keys(value)) {
     if (!NAMES.some((known) => known === name))

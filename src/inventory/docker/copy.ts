@@ -1,13 +1,13 @@
 import { EunomiaError } from '../../base/errors.js';
-import type { Change } from './request.js';
+import type { EngineRequest } from './request.js';
 
 /** Requests to the copy's engine; `what` names them in errors. */
 export interface Requests {
-  change(what: string, request: Change, ms?: number): Promise<Record<string, unknown>>;
-  raw(what: string, request: Change, ms?: number): Promise<{ readonly body: Buffer }>;
+  change(what: string, request: EngineRequest, ms?: number): Promise<Record<string, unknown>>;
+  raw(what: string, request: EngineRequest, ms?: number): Promise<{ readonly body: Buffer }>;
   getJson(what: string, path: string): Promise<unknown>;
   /** The first bytes of a response of any length. */
-  head(what: string, request: Change, ms?: number): Promise<Buffer>;
+  head(what: string, request: EngineRequest, ms?: number): Promise<Buffer>;
 }
 
 export interface CopyState {
@@ -49,7 +49,7 @@ export class Copy {
   /** Why it did not start, in the runtime's words; null when it has. */
   async start(): Promise<string | null> {
     try {
-      const request: Change = { method: 'POST', path: `/containers/${this.id}/start` };
+      const request: EngineRequest = { method: 'POST', path: `/containers/${this.id}/start` };
       await this.#requests.change('starting the copy', request, START_MS);
       return null;
     } catch (error) {
@@ -97,7 +97,11 @@ export class Copy {
       path: `/containers/${this.id}/exec`,
       body: { Cmd: command, AttachStdout: true, AttachStderr: true },
     });
-    const request: Change = { method: 'POST', path: `/exec/${String(Id)}/start`, body: { Detach: false, Tty: false } };
+    const request: EngineRequest = {
+      method: 'POST',
+      path: `/exec/${String(Id)}/start`,
+      body: { Detach: false, Tty: false },
+    };
     const body = await this.#requests.head('running a program in the copy', request, ms);
     const ended = (await this.#requests.getJson('running a program in the copy', `/exec/${String(Id)}/json?`)) as {
       ExitCode?: unknown;
@@ -108,7 +112,7 @@ export class Copy {
   /** The end of what it wrote; why it cannot be read, where the engine keeps no logs. */
   async logs(): Promise<string> {
     const path = `/containers/${this.id}/logs`;
-    const request: Change = { method: 'GET', path, query: { stdout: true, stderr: true, tail: 20 } };
+    const request: EngineRequest = { method: 'GET', path, query: { stdout: true, stderr: true, tail: 20 } };
     try {
       return textOf(await this.#requests.head('reading the log of the copy', request));
     } catch (error) {

@@ -10,9 +10,9 @@ const OWNER = 'eunomia.advice.owner';
 /** Seconds since 1970, after which nobody needs it any more. */
 const UNTIL = 'eunomia.advice.until';
 
-export type Labels = Readonly<Record<string, string>>;
+export type EngineLabels = Readonly<Record<string, string>>;
 
-export function labelsOf(id: string, until: number): Labels {
+export function labelsOf(id: string, until: number): EngineLabels {
   return { [LABEL]: id, [OWNER]: ownerOf(process.pid) ?? '', [UNTIL]: String(Math.ceil(until / 1000)) };
 }
 
@@ -20,7 +20,7 @@ export function labelsOf(id: string, until: number): Labels {
  * Whether nobody needs what carries these labels: its process, one of this machine and pid namespace, has ended; or its time is over, which
  * is all that can be told of a process elsewhere.
  */
-export function isLeftOver(labels: Labels, now: number): boolean {
+export function isLeftOver(labels: EngineLabels, now: number): boolean {
   if (labels[LABEL] === undefined) return false;
   if (now > Number(labels[UNTIL] ?? 0) * 1000) return true;
   const [place, pid] = /^(.*):(\d+):\d+$/.exec(labels[OWNER] ?? '')?.slice(1) ?? [];

@@ -13,8 +13,18 @@ import { Copy, type Requests } from './copy.js';
 import { clientOf } from './engine.js';
 import { HELPER, helperArchive } from './helper.js';
 import { readOriginal, type Original, type OriginalMount } from './original.js';
-import { isLeftOver, LABEL, labelsOf, type Labels } from './owner.js';
-import { begin, change, getJson, headOf, MAX_BYTES, open, RequestError, requireOk, type Change } from './request.js';
+import { isLeftOver, LABEL, labelsOf, type EngineLabels } from './owner.js';
+import {
+  begin,
+  change,
+  getJson,
+  headOf,
+  MAX_BYTES,
+  open,
+  RequestError,
+  requireOk,
+  type EngineRequest,
+} from './request.js';
 
 export interface RehearsalOptions {
   /** The engine's address. */
@@ -66,7 +76,7 @@ export class Rehearsal {
   readonly #docker: Docker;
   readonly #log: Log;
   readonly #signal: AbortSignal;
-  readonly #labels: Labels;
+  readonly #labels: EngineLabels;
   readonly #networkOptions: Readonly<Record<string, string>>;
   readonly #kind: string | null;
   /** Where the original has more than is copied. */
@@ -329,7 +339,7 @@ export class Rehearsal {
     });
   }
 
-  async #head(what: string, request: Change, ms?: number): Promise<Buffer> {
+  async #head(what: string, request: EngineRequest, ms?: number): Promise<Buffer> {
     const respond = async (signal: AbortSignal): Promise<Buffer> => {
       const response = await begin(this.#docker, request, signal);
       await requireOk(response);
@@ -342,13 +352,13 @@ export class Rehearsal {
     return this.#told(what, (signal) => getJson(this.#docker, path, signal, MAX_BYTES.inspect));
   }
 
-  async #change(what: string, request: Change, ms?: number): Promise<Record<string, unknown>> {
+  async #change(what: string, request: EngineRequest, ms?: number): Promise<Record<string, unknown>> {
     const { body } = await this.#raw(what, request, ms);
     const value: unknown = body.length === 0 ? {} : JSON.parse(body.toString());
     return value as Record<string, unknown>;
   }
 
-  async #raw(what: string, request: Change, ms = REQUEST_MS): ReturnType<typeof change> {
+  async #raw(what: string, request: EngineRequest, ms = REQUEST_MS): ReturnType<typeof change> {
     return this.#told(what, (signal) => change(this.#docker, request, signal), ms);
   }
 
@@ -385,7 +395,7 @@ export async function clearLeftovers(host: string, ids: ReadonlySet<string>, log
 interface Labelled {
   readonly Id?: unknown;
   readonly Name?: unknown;
-  readonly Labels?: Labels | null;
+  readonly Labels?: EngineLabels | null;
 }
 
 /** Kinds of things in the order in which they can be removed. */
@@ -397,7 +407,7 @@ const kinds = [
 ] as const;
 
 /** What cannot be removed keeps nothing else from being removed. */
-async function removeAll(docker: Docker, condemned: (labels: Labels) => boolean, log: Log): Promise<boolean> {
+async function removeAll(docker: Docker, condemned: (labels: EngineLabels) => boolean, log: Log): Promise<boolean> {
   const signal = timeoutSignal(REMOVE_MS);
   let left = false;
   const attempt = async (path: string, work: () => Promise<void>): Promise<void> =>

@@ -94,7 +94,7 @@ export async function getJson(...request: Parameters<typeof get>): Promise<unkno
 }
 
 /** A request with a method. */
-export interface Change {
+export interface EngineRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD';
   readonly path: string;
   readonly query?: object;
@@ -106,7 +106,7 @@ export interface Change {
 /** Headers and body of the response. Rejects with RequestError for a status that is no success. */
 export async function change(
   docker: Docker,
-  request: Change,
+  request: EngineRequest,
   abortSignal: AbortSignal,
   maxBytes: number = MAX_BYTES.inspect,
 ): Promise<Awaited<ReturnType<typeof get>>> {
@@ -118,7 +118,7 @@ export async function change(
 /** The response before its body. Statuses are not looked at. */
 export function begin(
   docker: Docker,
-  { method, path, query = {}, body, archive }: Change,
+  { method, path, query = {}, body, archive }: EngineRequest,
   abortSignal: AbortSignal,
 ): Promise<IncomingMessage> {
   return dial(docker, {

@@ -198,7 +198,7 @@ export const callRows: readonly CallRow[] = [
 ];
 
 /** Of the events of a tracker, those of one system call and one outcome. */
-export interface Variant {
+export interface CallVariant {
   readonly call: string;
   readonly row: CallRow;
   readonly tracker: string;
@@ -209,17 +209,17 @@ export interface Variant {
 }
 
 /** What an event type of Falco is, the calls that fail included; empty where no tracker has it. */
-export function variantsOf(call: string, isSyscall: (name: string) => boolean): readonly Variant[] {
+export function variantsOf(call: string, isSyscall: (name: string) => boolean): readonly CallVariant[] {
   const rows = callRows.filter(({ calls }) => calls.includes(call));
   if (!rows.length && isSyscall(call))
     return variantsOfRow(call, { calls: [call], tracker: 'syscall', select: ['name', call], arguments: {} });
   return rows.flatMap((row) => variantsOfRow(call, row));
 }
 
-function variantsOfRow(call: string, row: CallRow): readonly Variant[] {
+function variantsOfRow(call: string, row: CallRow): readonly CallVariant[] {
   const { tracker, select, errno = true } = row;
   const made = { call, row, tracker };
-  const ok: Variant = { ...made, select, result: 'ok', outcome: errno ? 'errno == null' : null };
+  const ok: CallVariant = { ...made, select, result: 'ok', outcome: errno ? 'errno == null' : null };
   if (!errno && row.failed === undefined) return [ok];
   return [
     ok,

@@ -1,4 +1,4 @@
-import { and, cel, FALSE, noted, or, type Expression } from './expression.js';
+import { and, cel, FALSE, noted, or, type CelTree } from './expression.js';
 import { alternatives, plain, quoted, type Text } from './text.js';
 
 /** Where the arguments of a process are, and its name. */
@@ -18,7 +18,7 @@ function joined({ list }: Arguments): string {
 /** Falco's arguments: those after the first, with spaces between them. */
 export function laterArguments(of: Arguments): Text {
   const all = plain(joined(of));
-  const after = (pattern: string): Expression => all.matches(`${FIRST} ${pattern}`);
+  const after = (pattern: string): CelTree => all.matches(`${FIRST} ${pattern}`);
   return {
     exists: cel(`size(${of.list}) > 1`),
     eq: (value) => (value === '' ? cel(`size(${of.list}) == 1`) : after(`${quoted(value)}$`)),
@@ -37,11 +37,7 @@ export function laterArguments(of: Arguments): Text {
 /** Falco's command line: the name of the process, and the arguments after the first. */
 export function commandLine(of: Arguments): Text {
   const [all, comm, rest] = [plain(joined(of)), plain(of.comm, { always: true }), laterArguments(of)];
-  const named = (
-    value: string,
-    words: (rest: string) => Expression,
-    alone: (name: string) => Expression,
-  ): Expression => {
+  const named = (value: string, words: (rest: string) => CelTree, alone: (name: string) => CelTree): CelTree => {
     const space = value.indexOf(' ');
     return space < 0 ? alone(value) : and([comm.eq(value.slice(0, space)), words(value.slice(space + 1))]);
   };
@@ -95,7 +91,7 @@ export function firstArgument(of: Arguments): Text {
 }
 
 /** A pattern that begins at the first of the later arguments, or anywhere. */
-function matched(all: Text, pattern: string, start: string): Expression {
+function matched(all: Text, pattern: string, start: string): CelTree {
   const [, flags = '', anchored, source = ''] = /^(\(\?\w+\))?(\^)?(.*)$/s.exec(pattern) ?? [];
   return anchored ? all.matches(`${flags}${start}${source}`) : noted(all.matches(pattern), OF_FIRST);
 }

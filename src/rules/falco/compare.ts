@@ -1,17 +1,17 @@
-import type { Variant } from './call.js';
-import { and, cel, constant, FALSE, lost, not, or, TRUE, type Expression } from './expression.js';
+import type { CallVariant } from './call.js';
+import { and, cel, constant, FALSE, lost, not, or, TRUE, type CelTree } from './expression.js';
 import type { ResolvedCheck } from './resolve.js';
 import { compareText, type Text } from './text.js';
 
 /** What the importer is told besides the file of rules. */
-export interface Facts {
+export interface ImportFacts {
   /** Ids of users by their names; null where no file of users was given. */
   readonly users: { readonly from: string; readonly ids: ReadonlyMap<string, readonly number[]> } | null;
   /** Addresses of hosts by their names. */
   readonly hosts: ReadonlyMap<string, readonly string[]>;
 }
 
-export type Compare = (check: ResolvedCheck, variant: Variant, facts: Facts) => Expression;
+export type Compare = (check: ResolvedCheck, variant: CallVariant, facts: ImportFacts) => CelTree;
 
 export interface FieldRow {
   /** Falco's fields. */
@@ -22,7 +22,7 @@ export interface FieldRow {
 }
 
 export const text =
-  (of: (variant: Variant) => Text | string): Compare =>
+  (of: (variant: CallVariant) => Text | string): Compare =>
   (check, variant) => {
     const found = of(variant);
     return typeof found === 'string' ? lost(check.text, found) : compareText(found, check);
@@ -45,7 +45,7 @@ const ORDERS: Readonly<Record<string, string>> = {
   '>=': '>=',
 };
 
-export function compareNumber(path: string, check: ResolvedCheck, shift = 0): Expression {
+export function compareNumber(path: string, check: ResolvedCheck, shift = 0): CelTree {
   if (check.op === 'exists') return cel(`${path} != null`);
   const numbers = integersOf(check)?.map((number) => number + shift);
   if (!numbers) return lost(check.text, 'the value is no whole number');
@@ -62,7 +62,7 @@ export const number =
     compareNumber(path, check, shift);
 
 /** A comparison of a number that is the same for all of these events. */
-export function decide(value: (wanted: number) => number, check: ResolvedCheck): Expression | null {
+export function decide(value: (wanted: number) => number, check: ResolvedCheck): CelTree | null {
   const numbers = integersOf(check);
   if (!numbers) return null;
   const holds = (wanted: number): boolean => {
@@ -90,10 +90,10 @@ export function decide(value: (wanted: number) => number, check: ResolvedCheck):
 const YES: ReadonlySet<string> = new Set(['true', '1', 'yes']);
 
 export function compareFlag(
-  whenTrue: Expression,
+  whenTrue: CelTree,
   { op, values, text: written }: ResolvedCheck,
-  whenFalse: Expression = not(whenTrue),
-): Expression {
+  whenFalse: CelTree = not(whenTrue),
+): CelTree {
   const wanted = values.map(({ text: value }) => YES.has(value.toLowerCase()));
   if (op === 'exists') return TRUE;
   if (op === '=' || op === '==' || op === 'in') return or(wanted.map((yes) => (yes ? whenTrue : whenFalse)));

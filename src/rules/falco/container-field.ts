@@ -1,5 +1,5 @@
 import { compareFlag, text, type Compare, type FieldRow } from './compare.js';
-import { cel, lost, or, TRUE, type Expression } from './expression.js';
+import { cel, lost, or, TRUE, type CelTree } from './expression.js';
 import { alternatives, names, plain, quoted, type Text } from './text.js';
 
 const IMAGE = 'container.image';
@@ -24,9 +24,9 @@ const imageRepository: Text = {
 };
 
 /** Falco writes "host" for what runs outside of containers. */
-function orHost(path: string, equals: (value: string) => Expression): Text {
+function orHost(path: string, equals: (value: string) => CelTree): Text {
   const at = plain(path);
-  const eq = (value: string): Expression => (value === 'host' ? cel('container == null') : equals(value));
+  const eq = (value: string): CelTree => (value === 'host' ? cel('container == null') : equals(value));
   return { ...at, exists: TRUE, eq, among: (values) => or(values.map(({ text: value }) => eq(value))) };
 }
 

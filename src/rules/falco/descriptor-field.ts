@@ -1,19 +1,19 @@
-import type { Variant } from './call.js';
+import type { CallVariant } from './call.js';
 import {
   text,
   compareNumber,
   compareFlag,
   decide,
   integersOf,
-  type Facts,
+  type ImportFacts,
   type Compare,
   type FieldRow,
 } from './compare.js';
-import { and, cel, constant, FALSE, lost, not, noted, or, TRUE, type Expression } from './expression.js';
+import { and, cel, constant, FALSE, lost, not, noted, or, TRUE, type CelTree } from './expression.js';
 import type { ResolvedCheck } from './resolve.js';
 import { compareText, folderOf, linkForms, oneOf, passed, plain, lastPart, type Text } from './text.js';
 
-export function pathOf({ row, result }: Variant): Text | null {
+export function pathOf({ row, result }: CallVariant): Text | null {
   if (row.descriptor === 'file')
     return result === 'ok' ? plain('resolved', { forms: linkForms }) : passed('path', 'directory');
   if (row.descriptor === 'path') return plain('resolved', { forms: linkForms });
@@ -44,7 +44,7 @@ const ofSocket =
 type Side = 'local' | 'remote';
 
 /** Which sides of a connection a field is about: s is the server's, c the client's, l ours, r the other one's. */
-function sidesOf(field: string, { call, tracker }: Variant): readonly Side[] {
+function sidesOf(field: string, { call, tracker }: CallVariant): readonly Side[] {
   if (tracker === 'bind') return /^fd\.[cr]/.test(field) ? [] : ['local'];
   const serves = call.startsWith('accept') || call.startsWith('recv');
   switch (/^fd\.([sclr])(?:ip|port|net)/.exec(field)?.[1]) {
@@ -62,7 +62,7 @@ function sidesOf(field: string, { call, tracker }: Variant): readonly Side[] {
 }
 
 /** "!=" holds where it does for all sides, everything else where it does for one. */
-function ofSides(compare: (path: string, check: ResolvedCheck) => Expression, kind: 'Address' | 'Port'): Compare {
+function ofSides(compare: (path: string, check: ResolvedCheck) => CelTree, kind: 'Address' | 'Port'): Compare {
   return ofSocket((check, variant) => {
     const sides = sidesOf(check.field.name, variant);
     const equal: ResolvedCheck = check.op === '!=' ? { ...check, op: '=' } : check;
@@ -71,7 +71,7 @@ function ofSides(compare: (path: string, check: ResolvedCheck) => Expression, ki
   });
 }
 
-function compareAddress(path: string, check: ResolvedCheck): Expression {
+function compareAddress(path: string, check: ResolvedCheck): CelTree {
   if (check.op === 'exists') return cel(`${path} != null`);
   if (!['=', '==', 'in', 'intersects'].includes(check.op))
     return lost(check.text, `"${check.op}" does not apply to an address`);
@@ -86,7 +86,7 @@ function compareAddress(path: string, check: ResolvedCheck): Expression {
   ]);
 }
 
-function hostNamed(check: ResolvedCheck, variant: Variant, facts: Facts): Expression {
+function hostNamed(check: ResolvedCheck, variant: CallVariant, facts: ImportFacts): CelTree {
   if (!['=', '==', '!=', 'in'].includes(check.op)) return lost(check.text, 'only whole names of hosts have addresses');
   const absent = check.values.find(({ text: name }) => !facts.hosts.get(name)?.length);
   if (absent)

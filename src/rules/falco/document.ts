@@ -1,6 +1,6 @@
 import { Document, Scalar, type YAMLMap, type YAMLSeq } from 'yaml';
 import { suggest } from '../../base/errors.js';
-import { comparisonsIn, print, type Expression, type Names } from './expression.js';
+import { comparisonsIn, print, type CelTree, type Names } from './expression.js';
 import type { FalcoRule } from './file.js';
 import type { Resolver } from './resolve.js';
 import type { RuleOutcome, TranslatedRule } from './translate.js';
@@ -134,7 +134,7 @@ function tacticOf(tag: string): string | undefined {
 }
 
 /** A condition on as many lines as it needs to be read. */
-function lines(expression: Expression, names: Names, indent = ''): string {
+function lines(expression: CelTree, names: Names, indent = ''): string {
   const whole = print(expression, names);
   if (indent.length + whole.length <= LINE) return whole;
   if (expression.kind === 'not') return `!(${inside(expression.of, names, indent)})`;
@@ -149,7 +149,7 @@ function lines(expression: Expression, names: Names, indent = ''): string {
 }
 
 /** What is in parentheses: on the same line, or on lines of its own. */
-function inside(expression: Expression, names: Names, indent: string): string {
+function inside(expression: CelTree, names: Names, indent: string): string {
   const text = lines(expression, names, `${indent}  `);
   return text.includes('\n') || indent.length + text.length > LINE ? `\n${indent}  ${text}\n${indent}` : text;
 }
@@ -164,10 +164,10 @@ function block(text: string): Scalar {
  * The macros that stay macros: those that mean the same in all rules that name them. One whose meaning depends on the event, or that is a
  * single comparison, is written out.
  */
-function macrosOf(conditions: readonly Expression[]): ReadonlyMap<string, Expression> {
-  const meanings = new Map<string, { readonly texts: Set<string>; readonly of: Expression }>();
+function macrosOf(conditions: readonly CelTree[]): ReadonlyMap<string, CelTree> {
+  const meanings = new Map<string, { readonly texts: Set<string>; readonly of: CelTree }>();
   const inline: Names = { list: nameOf, macro: () => null };
-  const walk = (expression: Expression): void => {
+  const walk = (expression: CelTree): void => {
     switch (expression.kind) {
       case 'and':
       case 'or':
@@ -188,7 +188,7 @@ function macrosOf(conditions: readonly Expression[]): ReadonlyMap<string, Expres
   // Names that are the same once they are written as ours.
   const taken = new Set<string>();
   return new Map(
-    [...meanings].flatMap(([name, { texts, of }]): [string, Expression][] => {
+    [...meanings].flatMap(([name, { texts, of }]): [string, CelTree][] => {
       if (texts.size !== 1 || !isJunction(of) || taken.has(nameOf(name))) return [];
       taken.add(nameOf(name));
       return [[name, of]];
@@ -196,6 +196,6 @@ function macrosOf(conditions: readonly Expression[]): ReadonlyMap<string, Expres
   );
 }
 
-function isJunction({ kind }: Expression): boolean {
+function isJunction({ kind }: CelTree): boolean {
   return kind === 'and' || kind === 'or';
 }

@@ -7,7 +7,7 @@ import {
   type Commands,
 } from '../../linux/command.js';
 import { signalName } from '../../linux/linux.js';
-import type { Variant } from './call.js';
+import type { CallVariant } from './call.js';
 import { firstArgument, laterArguments } from './command-line.js';
 import {
   text,
@@ -20,7 +20,7 @@ import {
   type FieldRow,
 } from './compare.js';
 import { pathOf, ofFile } from './descriptor-field.js';
-import { and, cel, constant, FALSE, lost, not, noted, or, TRUE, type Expression } from './expression.js';
+import { and, cel, constant, FALSE, lost, not, noted, or, TRUE, type CelTree } from './expression.js';
 import { own, comm, userIds, workingDirectory } from './process-field.js';
 import { compareText, names, oneOf, passed, plain, type Text } from './text.js';
 
@@ -55,7 +55,7 @@ const result: Compare = (check, variant, facts) => {
 };
 
 /** "SUCCESS" or the name of the error. */
-function outcome({ result: is, tracker }: Variant): Text {
+function outcome({ result: is, tracker }: CallVariant): Text {
   const success = oneOf({ SUCCESS: TRUE });
   if (is === 'ok') return success;
   const error = plain('errno', { always: true });
@@ -93,13 +93,13 @@ const MODES: Readonly<Record<string, string>> = {
 };
 
 function modeText(): Text {
-  const part = (value: string): Expression => {
+  const part = (value: string): CelTree => {
     const glob = MODES[value];
     return glob === undefined
       ? lost(value, `the mode ${value} has no counterpart`)
       : cel(`modeText.glob(${JSON.stringify(glob)})`);
   };
-  const all = (value: string): Expression => and(value.split('|').map(part));
+  const all = (value: string): CelTree => and(value.split('|').map(part));
   return {
     exists: cel('modeText != null'),
     eq: (value) => noted(all(value), `the mode has ${value}; it may have more`),

@@ -1,13 +1,13 @@
 /** What a condition of Falco becomes: a tree of comparisons in CEL, of what is always so, and of what cannot be said. */
-export type Expression =
+export type CelTree =
   | { readonly kind: 'constant'; readonly value: boolean }
-  | { readonly kind: 'and' | 'or'; readonly of: readonly Expression[] }
-  | { readonly kind: 'not'; readonly of: Expression }
-  | { readonly kind: 'macro'; readonly name: string; readonly of: Expression }
-  | Comparison
+  | { readonly kind: 'and' | 'or'; readonly of: readonly CelTree[] }
+  | { readonly kind: 'not'; readonly of: CelTree }
+  | { readonly kind: 'macro'; readonly name: string; readonly of: CelTree }
+  | CelComparison
   | Lost;
 
-export interface Comparison {
+export interface CelComparison {
   readonly kind: 'comparison';
   /** The comparison in CEL. `list` is how it names a list of the file. */
   text(list: (name: string) => string): string;
@@ -23,27 +23,27 @@ export interface Lost {
   readonly why: string;
 }
 
-export const TRUE: Expression = { kind: 'constant', value: true };
-export const FALSE: Expression = { kind: 'constant', value: false };
+export const TRUE: CelTree = { kind: 'constant', value: true };
+export const FALSE: CelTree = { kind: 'constant', value: false };
 
-export function constant(value: boolean): Expression {
+export function constant(value: boolean): CelTree {
   return value ? TRUE : FALSE;
 }
 
-export function cel(text: string, ...notes: readonly string[]): Expression {
+export function cel(text: string, ...notes: readonly string[]): CelTree {
   return { kind: 'comparison', text: () => text, lists: [], notes };
 }
 
 /** A comparison with the items of a list: `write` gets the list, or a macro of CEL over it. */
-export function celOfList(list: string, write: (list: string) => string): Expression {
+export function celOfList(list: string, write: (list: string) => string): CelTree {
   return { kind: 'comparison', text: (name) => write(name(list)), lists: [list], notes: [] };
 }
 
-export function lost(check: string, why: string): Expression {
+export function lost(check: string, why: string): CelTree {
   return { kind: 'lost', check, why };
 }
 
-export function noted(expression: Expression, ...notes: readonly string[]): Expression {
+export function noted(expression: CelTree, ...notes: readonly string[]): CelTree {
   if (!notes.length) return expression;
   switch (expression.kind) {
     case 'comparison':
@@ -60,16 +60,16 @@ export function noted(expression: Expression, ...notes: readonly string[]): Expr
 }
 
 /** Both simplify: what is always so, or never, is left out. */
-export function and(parts: readonly Expression[]): Expression {
+export function and(parts: readonly CelTree[]): CelTree {
   return junction('and', parts, false);
 }
 
-export function or(parts: readonly Expression[]): Expression {
+export function or(parts: readonly CelTree[]): CelTree {
   return junction('or', parts, true);
 }
 
 /** `decides`: the value of a part that decides the whole. */
-function junction(kind: 'and' | 'or', parts: readonly Expression[], decides: boolean): Expression {
+function junction(kind: 'and' | 'or', parts: readonly CelTree[], decides: boolean): CelTree {
   const flat = parts.flatMap((part) => (part.kind === kind ? part.of : [part]));
   if (flat.some((part) => part.kind === 'constant' && part.value === decides)) return constant(decides);
   const rest = withoutRepeats(flat.filter((part) => part.kind !== 'constant'));
@@ -77,7 +77,7 @@ function junction(kind: 'and' | 'or', parts: readonly Expression[], decides: boo
   return only === undefined ? constant(!decides) : rest.length === 1 ? only : { kind, of: rest };
 }
 
-function withoutRepeats(parts: readonly Expression[]): readonly Expression[] {
+function withoutRepeats(parts: readonly CelTree[]): readonly CelTree[] {
   const seen = new Set<string>();
   return parts.filter((part) => {
     if (part.kind !== 'comparison') return true;
@@ -88,25 +88,25 @@ function withoutRepeats(parts: readonly Expression[]): readonly Expression[] {
   });
 }
 
-export function not(of: Expression): Expression {
+export function not(of: CelTree): CelTree {
   if (of.kind === 'constant') return constant(!of.value);
   if (of.kind === 'not') return of.of;
   return of.kind === 'comparison' ? (opposite(of) ?? { kind: 'not', of }) : { kind: 'not', of };
 }
 
 /** Of a comparison with null, the other one. */
-function opposite(of: Comparison): Comparison | null {
+function opposite(of: CelComparison): CelComparison | null {
   const [, path = '', equal = ''] =
     /^([\w.]+) ([!=]=) null$/.exec(of.lists.length ? '' : of.text((name) => name)) ?? [];
   return path === '' ? null : { ...of, text: () => `${path} ${equal === '==' ? '!=' : '=='} null` };
 }
 
-export function macro(name: string, of: Expression): Expression {
+export function macro(name: string, of: CelTree): CelTree {
   return of.kind === 'constant' || of.kind === 'lost' ? of : { kind: 'macro', name, of };
 }
 
 /** The comparisons in it that have no counterpart. */
-export function lostIn(expression: Expression): readonly Lost[] {
+export function lostIn(expression: CelTree): readonly Lost[] {
   switch (expression.kind) {
     case 'lost':
       return [expression];
@@ -121,7 +121,7 @@ export function lostIn(expression: Expression): readonly Lost[] {
   }
 }
 
-export function comparisonsIn(expression: Expression): readonly Comparison[] {
+export function comparisonsIn(expression: CelTree): readonly CelComparison[] {
   switch (expression.kind) {
     case 'comparison':
       return [expression];
@@ -140,7 +140,7 @@ export function comparisonsIn(expression: Expression): readonly Comparison[] {
  * Leaves out what has no counterpart, so that the rest is true at least where the whole is: a comparison counts as true where it makes the
  * condition true, and as false below a negation.
  */
-export function widened(expression: Expression, positive = true): Expression {
+export function widened(expression: CelTree, positive = true): CelTree {
   switch (expression.kind) {
     case 'lost':
       return constant(positive);
@@ -166,7 +166,7 @@ export interface Names {
 const PLACE = { or: 1, and: 2, not: 3 } as const;
 
 /** As CEL. */
-export function print(expression: Expression, names: Names, place = 0): string {
+export function print(expression: CelTree, names: Names, place = 0): string {
   switch (expression.kind) {
     case 'constant':
       return String(expression.value);

@@ -3,9 +3,9 @@ import { containerRows } from './container-field.js';
 import { descriptorRows } from './descriptor-field.js';
 import { eventRows } from './event-field.js';
 import { processRows } from './process-field.js';
-import type { Variant } from './call.js';
-import type { Facts, FieldRow } from './compare.js';
-import { lost, type Expression } from './expression.js';
+import type { CallVariant } from './call.js';
+import type { ImportFacts, FieldRow } from './compare.js';
+import { lost, type CelTree } from './expression.js';
 import type { ResolvedCheck } from './resolve.js';
 
 const MISSING: readonly (readonly [RegExp, string])[] = [
@@ -41,7 +41,7 @@ const byName: ReadonlyMap<string, FieldRow> = new Map(
 );
 
 /** What a comparison of Falco is of these events. That of the event type is not asked for. */
-export function translateCheck(check: ResolvedCheck, variant: Variant, facts: Facts): Expression {
+export function translateCheck(check: ResolvedCheck, variant: CallVariant, facts: ImportFacts): CelTree {
   const { field, other } = check;
   if (other) return lost(check.text, 'compares two fields');
   const found = rowOf(field.name);
@@ -62,7 +62,7 @@ export function translateCheck(check: ResolvedCheck, variant: Variant, facts: Fa
       : made;
 }
 
-function withCheck(expression: Expression, check: string): Expression {
+function withCheck(expression: CelTree, check: string): CelTree {
   switch (expression.kind) {
     case 'lost':
       return { ...expression, check };

@@ -1,5 +1,5 @@
 import { DetailsTemplate } from '../../event/details.js';
-import type { Variant } from './call.js';
+import type { CallVariant } from './call.js';
 
 /** Fields of the process or container, by Falco's names. */
 const SHARED: Readonly<Record<string, string>> = {
@@ -59,7 +59,7 @@ const LISTENER: Readonly<Record<string, string>> = {
 /** Kinds of arguments (call.ts) that are no field of the event. */
 const NO_FIELD: ReadonlySet<string> = new Set(['named', 'passed', 'argv0', 'comm', 'args', 'cwd']);
 
-function fieldOf(name: string, { row, tracker }: Variant): string | undefined {
+function fieldOf(name: string, { row, tracker }: CallVariant): string | undefined {
   const argument = /^evt\.arg\.(\w+)$/.exec(name)?.[1];
   if (argument !== undefined) {
     if (argument === 'res') return row.errno === false ? undefined : 'errno';
@@ -77,7 +77,7 @@ function fieldOf(name: string, { row, tracker }: Variant): string | undefined {
 const PLACEHOLDER = /([^\s=%(),|]+=)?%([a-z]\w*(?:\.\w+)*(?:\[[^\]]*\])?)/g;
 
 /** Falco's output as a template for one line. Fields that the event has not are left out, each with its "name=". */
-export function messageOf(output: string, rule: string, variant: Variant): string {
+export function messageOf(output: string, rule: string, variant: CallVariant): string {
   const told = new Set<string>();
   // Between fields: brackets and braces have a meaning in a template.
   const plain = (part: string): string => part.replace(/[[\]{}]/g, ' ');

@@ -1,5 +1,5 @@
 import { formatDuration } from '../../base/duration.js';
-import type { Variant } from './call.js';
+import type { CallVariant } from './call.js';
 import { commandLine, firstArgument, laterArguments, type Arguments } from './command-line.js';
 import {
   text,
@@ -7,15 +7,15 @@ import {
   compareNumber,
   compareFlag,
   integersOf,
-  type Facts,
+  type ImportFacts,
   type Compare,
   type FieldRow,
 } from './compare.js';
-import { cel, FALSE, lost, noted, or, print, comparisonsIn, TRUE, type Expression } from './expression.js';
+import { cel, FALSE, lost, noted, or, print, comparisonsIn, TRUE, type CelTree } from './expression.js';
 import { compareText, names, plain, type Text } from './text.js';
 
 /** Of a successful exec the event has the new program itself; of everything else the table of processes has it. */
-export function own(variant: Variant): {
+export function own(variant: CallVariant): {
   readonly executable: string;
   readonly cwd: string;
   readonly arguments: Arguments;
@@ -66,7 +66,7 @@ export function workingDirectory(path: string): Text {
 const INLINE = { list: (name: string) => name, macro: () => null };
 
 /** A comparison that holds for some ancestor. */
-function someAncestor(inside: Expression): Expression {
+function someAncestor(inside: CelTree): CelTree {
   if (inside.kind === 'constant') return inside.value ? cel('process.parent != null') : inside;
   if (inside.kind === 'lost') return inside;
   const parts = comparisonsIn(inside);
@@ -266,7 +266,7 @@ export const processRows: readonly FieldRow[] = [
 
 /** A name that stands for ids. `idsOf`: null where nothing is known. */
 function idOf(path: string, idsOf: (name: string) => readonly number[] | null, why: (name: string) => string): Text {
-  const eq = (name: string): Expression => {
+  const eq = (name: string): CelTree => {
     const ids = idsOf(name);
     if (!ids) return lost(name, why(name));
     return ids.length ? cel(ids.length === 1 ? `${path} == ${ids[0]}` : `${path} in [${ids.join(', ')}]`) : FALSE;
@@ -288,11 +288,11 @@ function idOf(path: string, idsOf: (name: string) => readonly number[] | null, w
 }
 
 /** The ids of a user's name; null where no file of users tells them. */
-export function userIds({ users }: Pick<Facts, 'users'>): (name: string) => readonly number[] | null {
+export function userIds({ users }: Pick<ImportFacts, 'users'>): (name: string) => readonly number[] | null {
   return (name) => (name === 'root' ? [0] : users ? (users.ids.get(name) ?? []) : null);
 }
 
-function userName({ users }: Facts): Text {
+function userName({ users }: ImportFacts): Text {
   const ids = userIds({ users });
   const of = idOf(
     'process.uid',

@@ -1,15 +1,15 @@
 import { invalid, suggest } from '../../base/errors.js';
 import type { FalcoException, FalcoFile, FalcoRule } from './file.js';
-import { parseCondition, valueOf, type Check, type Written } from './syntax.js';
+import { parseCondition, valueOf, type FalcoCheck, type Written } from './syntax.js';
 
 /** A constant of a comparison, and the list of the file from which it comes. */
-export interface Value {
+export interface ListedValue {
   readonly text: string;
   readonly list: string | null;
 }
 
-export type ResolvedCheck = Omit<Check, 'values' | 'start' | 'end'> & {
-  readonly values: readonly Value[];
+export type ResolvedCheck = Omit<FalcoCheck, 'values' | 'start' | 'end'> & {
+  readonly values: readonly ListedValue[];
   /** As it was written. */
   readonly text: string;
 };
@@ -116,8 +116,8 @@ export class Resolver {
     return resolved;
   }
 
-  #check({ field, op, values, other }: Check, text: string): ResolvedCheck {
-    const known = values.flatMap((value): Value[] => {
+  #check({ field, op, values, other }: FalcoCheck, text: string): ResolvedCheck {
+    const known = values.flatMap((value): ListedValue[] => {
       const named = op === 'in' || op === 'intersects' || op === 'pmatch';
       if (!named || value.quoted || !this.#file.lists.has(value.text)) return [{ text: value.text, list: null }];
       return this.list(value.text).map((item) => ({ text: item, list: value.text }));

@@ -1,4 +1,4 @@
-import { errorAt, type Range } from '../../filter/position.js';
+import { errorAt, type TextRange } from '../../filter/position.js';
 
 /** A field of Falco: "proc.aname[2]" is the name "proc.aname" with the argument "2". */
 export interface FalcoField {
@@ -16,7 +16,7 @@ export interface FalcoValue {
 }
 
 /** A comparison. */
-export interface Check extends Range {
+export interface FalcoCheck extends TextRange {
   readonly kind: 'check';
   readonly field: FalcoField;
   readonly op: Op;
@@ -29,8 +29,8 @@ export interface Check extends Range {
 export type Written =
   | { readonly kind: 'and' | 'or'; readonly of: readonly Written[] }
   | { readonly kind: 'not'; readonly of: Written }
-  | ({ readonly kind: 'macro'; readonly name: string } & Range)
-  | Check;
+  | ({ readonly kind: 'macro'; readonly name: string } & TextRange)
+  | FalcoCheck;
 
 // Longer ones first: "=" begins "==".
 const SYMBOLS = ['==', '!=', '<=', '>=', '=', '<', '>'] as const;
@@ -152,14 +152,14 @@ class Parser {
     return { name, argument, transformers: [] };
   }
 
-  #check(field: FalcoField, start: number): Check {
+  #check(field: FalcoField, start: number): FalcoCheck {
     this.#blank();
     const op =
       SYMBOLS.find((symbol) => this.#text.startsWith(symbol, this.#at)) ??
       WORDS.find((word) => new RegExp(`${word}(?![\\w.])`, 'y').test(this.#text.slice(this.#at)));
     if (!op) return this.#fail(`an operator is expected here, one of ${[...SYMBOLS, ...WORDS].join(' ')}`);
     this.#at += op.length;
-    const made = (values: readonly FalcoValue[], other: FalcoField | null = null): Check => ({
+    const made = (values: readonly FalcoValue[], other: FalcoField | null = null): FalcoCheck => ({
       kind: 'check',
       field,
       op,

@@ -1,20 +1,20 @@
-import { and, cel, celOfList, FALSE, lost, not, noted, or, TRUE, type Expression } from './expression.js';
-import type { ResolvedCheck, Value } from './resolve.js';
+import { and, cel, celOfList, FALSE, lost, not, noted, or, TRUE, type CelTree } from './expression.js';
+import type { ResolvedCheck, ListedValue } from './resolve.js';
 
 /** A text of ours that stands for one of Falco's: how it is compared. */
 export interface Text {
   /** Whether there is one. */
-  readonly exists: Expression;
-  eq(value: string): Expression;
-  prefix(value: string): Expression;
-  suffix(value: string): Expression;
-  contains(value: string): Expression;
+  readonly exists: CelTree;
+  eq(value: string): CelTree;
+  prefix(value: string): CelTree;
+  suffix(value: string): CelTree;
+  contains(value: string): CelTree;
   /** An expression of RE2, anywhere in the text unless it has anchors. */
-  matches(pattern: string): Expression;
+  matches(pattern: string): CelTree;
   /** A glob of ours; by default it becomes an expression. */
-  glob?(pattern: string): Expression;
+  glob?(pattern: string): CelTree;
   /** One of several values; by default each of them is compared. */
-  among?(values: readonly Value[]): Expression;
+  among?(values: readonly ListedValue[]): CelTree;
 }
 
 /** The limits of the filter language on one pattern (src/filter/pattern.ts), with room for what stands around the alternatives. */
@@ -25,7 +25,7 @@ const PATTERN_LITERALS = 220;
 const UNKNOWN: ReadonlySet<string> = new Set(['<NA>', 'N/A']);
 
 /** Compares a text as the check says. */
-export function compareText(text: Text, check: ResolvedCheck): Expression {
+export function compareText(text: Text, check: ResolvedCheck): CelTree {
   const [transformer, ...more] = check.field.transformers;
   if (more.length) return lost(check.text, 'several functions of one field have no counterpart');
   if (transformer === 'basename') return operate(lastPart(text), check);
@@ -34,9 +34,8 @@ export function compareText(text: Text, check: ResolvedCheck): Expression {
   return operate(text, check);
 }
 
-function operate(text: Text, { op, values, text: written }: ResolvedCheck): Expression {
-  const each = (compare: (value: string) => Expression): Expression =>
-    or(values.map(({ text: value }) => compare(value)));
+function operate(text: Text, { op, values, text: written }: ResolvedCheck): CelTree {
+  const each = (compare: (value: string) => CelTree): CelTree => or(values.map(({ text: value }) => compare(value)));
   switch (op) {
     case 'exists':
       return text.exists;
@@ -75,7 +74,7 @@ export function quoted(text: string): string {
 }
 
 /** A glob of one "*" at an end, or two around, is a plain comparison. */
-function ofGlob(text: Text, glob: string): Expression {
+function ofGlob(text: Text, glob: string): CelTree {
   const [, before = '', middle = '', after = ''] = /^(\*?)([^*?[\\]+)(\*?)$/.exec(glob) ?? [];
   if (middle !== '')
     return before
@@ -100,7 +99,7 @@ function globPattern(glob: string): string {
 }
 
 /** A pattern for several alternatives, in as few patterns as the limits allow. */
-export function alternatives(values: readonly string[], match: (alternative: string) => Expression): Expression {
+export function alternatives(values: readonly string[], match: (alternative: string) => CelTree): CelTree {
   const groups: string[][] = [];
   let literals = Infinity;
   let characters = Infinity;
@@ -121,7 +120,7 @@ function constantOf(text: string): string {
   return JSON.stringify(text);
 }
 
-export interface Plain {
+export interface PlainField {
   /** What Falco's value is here, where it is written otherwise. */
   readonly value?: (value: string) => string;
   /** Other forms of the same value. */
@@ -131,14 +130,14 @@ export interface Plain {
 }
 
 /** A field of ours that is a text. */
-export function plain(path: string, { value: mapped, forms, always = false }: Plain = {}): Text {
+export function plain(path: string, { value: mapped, forms, always = false }: PlainField = {}): Text {
   const known = (value: string): readonly string[] => {
     const own = mapped ? mapped(value) : value;
     return [own, ...(forms?.(own) ?? [])];
   };
-  const any = (values: readonly string[], method: string): Expression =>
+  const any = (values: readonly string[], method: string): CelTree =>
     or(values.map((value) => cel(`${path}.${method}(${constantOf(value)})`)));
-  const equal = (values: readonly string[]): Expression => {
+  const equal = (values: readonly string[]): CelTree => {
     const [only] = values;
     if (only === undefined) return FALSE;
     return values.length === 1
@@ -192,17 +191,17 @@ function split(path: string): readonly [directory: string, name: string] {
 /** A path as the caller passed it: where it is relative, the directory is beside it. */
 export function passed(path: string, directory: string): Text {
   const [own, start] = [plain(path), plain(directory)];
-  const relative = (value: string, name: (rest: string) => Expression): Expression => {
+  const relative = (value: string, name: (rest: string) => CelTree): CelTree => {
     if (!value.startsWith('/') || value === '/') return FALSE;
     const [folder, rest] = split(value);
     return and([start.eq(folder), rest === '' ? TRUE : name(rest)]);
   };
-  const eq = (value: string): Expression => or([own.eq(value), relative(value, (rest) => own.eq(rest))]);
+  const eq = (value: string): CelTree => or([own.eq(value), relative(value, (rest) => own.eq(rest))]);
   return {
     exists: own.exists,
     eq,
     among: (values) => {
-      const folders = new Map<string, Value[]>();
+      const folders = new Map<string, ListedValue[]>();
       for (const { text } of values) {
         const [folder, rest] = split(text);
         if (text.startsWith('/') && rest !== '')
@@ -235,7 +234,7 @@ export function passed(path: string, directory: string): Text {
 
 /** The last part of a path. */
 export function lastPart(text: Text): Text {
-  const any = (values: readonly string[], before: string, after: string): Expression =>
+  const any = (values: readonly string[], before: string, after: string): CelTree =>
     alternatives(values, (alternative) => text.matches(`${before}${alternative}${after}`));
   return {
     exists: text.exists,
@@ -256,7 +255,7 @@ export function lastPart(text: Text): Text {
 /** The path without its last part. */
 export function folderOf(text: Text, forms: (value: string) => readonly string[] = () => []): Text {
   const below = (folder: string): string => (folder === '/' ? '' : folder.replace(/\/$/, ''));
-  const among = (values: readonly string[]): Expression =>
+  const among = (values: readonly string[]): CelTree =>
     alternatives(
       values.flatMap((value) => [below(value), ...forms(below(value))]),
       (alternative) => text.matches(`^${alternative}/[^/]+$`),
@@ -279,7 +278,7 @@ export function folderOf(text: Text, forms: (value: string) => readonly string[]
 function ignoringCase(text: Text, transformer: 'tolower' | 'toupper'): Text {
   const turned = (value: string): boolean =>
     value === (transformer === 'tolower' ? value.toLowerCase() : value.toUpperCase());
-  const match = (value: string, before: string, after: string): Expression =>
+  const match = (value: string, before: string, after: string): CelTree =>
     turned(value) ? text.matches(`(?i)${before}${quoted(value)}${after}`) : FALSE;
   return {
     exists: text.exists,
@@ -297,8 +296,8 @@ function ignoringCase(text: Text, transformer: 'tolower' | 'toupper'): Text {
 }
 
 /** Where Falco's text is one of a few that are known, each with what is so then. */
-export function oneOf(known: Readonly<Record<string, Expression>>): Text {
-  const those = (accepts: (name: string) => boolean): Expression =>
+export function oneOf(known: Readonly<Record<string, CelTree>>): Text {
+  const those = (accepts: (name: string) => boolean): CelTree =>
     or(Object.entries(known).flatMap(([name, expression]) => (accepts(name) ? [expression] : [])));
   return {
     exists: those(() => true),
@@ -320,15 +319,15 @@ export function oneOf(known: Readonly<Record<string, Expression>>): Text {
 
 /** A list of names that Falco writes as one text, with a separator: flags, capabilities. */
 export function names(path: string, separator: string | RegExp): Text {
-  const some = (write: (element: string) => string): Expression => cel(`${path}.exists(x, ${write('x')})`);
-  const all = (value: string): Expression => {
+  const some = (write: (element: string) => string): CelTree => cel(`${path}.exists(x, ${write('x')})`);
+  const all = (value: string): CelTree => {
     const parts = value.split(separator).filter((part) => part !== '');
     return and([
       cel(`size(${path}) == ${parts.length}`),
       ...parts.map((part) => cel(`${constantOf(part)} in ${path}`)),
     ]);
   };
-  const containing = (value: string): Expression =>
+  const containing = (value: string): CelTree =>
     and(value.split(separator).flatMap((part) => (part ? [some((x) => `${x}.contains(${constantOf(part)})`)] : [])));
   return {
     exists: cel(`size(${path}) > 0`),

@@ -1,7 +1,7 @@
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { parseCel, type Definitions, type FilterFields } from '../../filter/index.js';
 import { syscallCode } from '../../linux/syscalls.js';
-import { callRows, variantsOf, type Variant } from './call.js';
+import { callRows, variantsOf, type CallVariant } from './call.js';
 import {
   and,
   cel,
@@ -15,10 +15,10 @@ import {
   print,
   TRUE,
   widened,
-  type Expression,
+  type CelTree,
   type Names,
 } from './expression.js';
-import type { Facts } from './compare.js';
+import type { ImportFacts } from './compare.js';
 import { translateCheck } from './field.js';
 import type { FalcoFile, FalcoRule } from './file.js';
 import { nameOf } from './document.js';
@@ -26,7 +26,7 @@ import { messageOf as templateOf } from './message.js';
 import { Resolver, type Resolved, type ResolvedCheck } from './resolve.js';
 import { compareText, oneOf } from './text.js';
 
-export interface ImportOptions extends Facts {
+export interface ImportOptions extends ImportFacts {
   /** Leaves out comparisons that have no counterpart, so that a rule fires more often than Falco's, instead of leaving out the rule. */
   readonly approximate: boolean;
 }
@@ -35,8 +35,8 @@ export interface ImportOptions extends Facts {
 export interface TranslatedRule {
   readonly name: string;
   readonly tracker: string;
-  readonly condition: Expression;
-  readonly exceptions: readonly { readonly name: string; readonly condition: Expression }[];
+  readonly condition: CelTree;
+  readonly exceptions: readonly { readonly name: string; readonly condition: CelTree }[];
   readonly rule: FalcoRule;
   readonly message: string;
   readonly notes: readonly string[];
@@ -86,9 +86,9 @@ const NAMES: Names = { list: nameOf, macro: () => null };
 
 /** What a rule is of one variant. */
 interface Part {
-  readonly variant: Variant;
-  readonly condition: Expression;
-  readonly exceptions: readonly { readonly name: string; readonly condition: Expression }[];
+  readonly variant: CallVariant;
+  readonly condition: CelTree;
+  readonly exceptions: readonly { readonly name: string; readonly condition: CelTree }[];
 }
 
 class Translator {
@@ -190,7 +190,7 @@ class Translator {
     return parts;
   }
 
-  #translate(resolved: Resolved, variant: Variant): Expression {
+  #translate(resolved: Resolved, variant: CallVariant): CelTree {
     switch (resolved.kind) {
       case 'and':
         return and(resolved.of.map((inner) => this.#translate(inner, variant)));
@@ -243,11 +243,11 @@ class Translator {
   }
 }
 
-function isNever(expression: Expression): boolean {
+function isNever(expression: CelTree): boolean {
   return expression.kind === 'constant' && !expression.value;
 }
 
-function isAlways(expression: Expression): boolean {
+function isAlways(expression: CelTree): boolean {
   return expression.kind === 'constant' && expression.value;
 }
 
@@ -345,8 +345,8 @@ function joinParts(parts: readonly Part[]): Pick<TranslatedRule, 'condition' | '
 }
 
 /** What tells the events of these variants from the tracker's others. */
-function selection(parts: readonly Part[]): Expression {
-  const outcomes = new Map<string, { readonly select: Variant['select']; readonly outcomes: Set<string | null> }>();
+function selection(parts: readonly Part[]): CelTree {
+  const outcomes = new Map<string, { readonly select: CallVariant['select']; readonly outcomes: Set<string | null> }>();
   for (const { variant } of parts) {
     const key = JSON.stringify(variant.select);
     const known = outcomes.get(key) ?? { select: variant.select, outcomes: new Set() };

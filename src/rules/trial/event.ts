@@ -48,7 +48,7 @@ interface Facts extends ProcessAt {
 }
 
 /** Makes the events of one test, in their order, of what is written in a file. */
-export class EventWriter {
+export class TrialEvents {
   readonly #context: TestContext;
   readonly #file: ConfigFile;
   /** By the pid: what events of it go on with. */

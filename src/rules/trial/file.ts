@@ -4,9 +4,9 @@ import { finish } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import { severities, type Severity } from '../../event/severity.js';
 import type { RuleSet } from '../compile.js';
-import type { Place } from '../definition.js';
+import type { RulePlace } from '../definition.js';
 import { fileOf, type RuleSource } from '../format.js';
-import { EventWriter, type TestContext } from './event.js';
+import { TrialEvents, type TestContext } from './event.js';
 
 /** Where the events of recordings come from. */
 export interface Recordings {
@@ -16,12 +16,12 @@ export interface Recordings {
   events(recording: string, file: string): AsyncIterable<TraceEvent>;
 }
 
-export interface WrittenEvent extends Place {
+export interface WrittenEvent extends RulePlace {
   readonly event: TraceEvent;
 }
 
 /** An alert that a test expects: what is null, or not in `process` and `container`, may be anything. */
-export interface ExpectedAlert extends Place {
+export interface ExpectedAlert extends RulePlace {
   readonly rule: string;
   readonly message: string | null;
   readonly severity: Severity | null;
@@ -33,7 +33,7 @@ export interface ExpectedAlert extends Place {
 }
 
 /** One test of a file, checked. */
-export interface RuleTest extends Place {
+export interface RuleTest extends RulePlace {
   readonly name: string;
   /** Empty where they are recorded. */
   readonly events: readonly WrittenEvent[];
@@ -116,7 +116,7 @@ class Reader {
     if (written.length === 0) throw this.#file.fail(path, 'is empty; write at least one event');
     if (written.length > MAX_EVENTS)
       throw this.#file.fail(path, `there are ${written.length}; at most ${MAX_EVENTS} are allowed; name a recording`);
-    const writer = new EventWriter(this.#context, this.#file);
+    const writer = new TrialEvents(this.#context, this.#file);
     return this.#file.each(written, (event, i) => {
       const at = [...path, i];
       return { file: this.#file, path: at, event: writer.write(event, at) };

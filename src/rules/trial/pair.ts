@@ -1,5 +1,5 @@
 import type { ExpectedAlert } from './file.js';
-import type { RaisedAlert } from './run.js';
+import type { TrialAlert } from './run.js';
 
 /** Expected alerts that say the same, or raised ones that are the same to them. */
 interface Alike<Member> {
@@ -8,7 +8,7 @@ interface Alike<Member> {
 }
 
 /** What raised alerts that are the same have left, and who has taken the rest. */
-interface Supply extends Alike<RaisedAlert> {
+interface Supply extends Alike<TrialAlert> {
   free: number;
   readonly taken: Map<Demand, number>;
 }
@@ -25,8 +25,8 @@ interface Demand extends Alike<ExpectedAlert> {
  */
 export function pairsOf(
   expected: readonly ExpectedAlert[],
-  raised: readonly RaisedAlert[],
-): ReadonlyMap<ExpectedAlert, RaisedAlert> {
+  raised: readonly TrialAlert[],
+): ReadonlyMap<ExpectedAlert, TrialAlert> {
   const supplies = alike(raised, ({ alert: { rule, message, severity, process, container }, times }) => [
     rule,
     message,
@@ -45,13 +45,13 @@ export function pairsOf(
   ]).map((one): Demand => ({ ...one, fitting: supplies.filter(({ first }) => fits(one.first, first)), next: 0 }));
   for (const demand of demands) for (let i = 0; i < demand.members.length && take(demand, new Set()); i++);
   const places = new Map(raised.map((one, i) => [one, i]));
-  const placeOf = (one: RaisedAlert): number => places.get(one) ?? 0;
-  const given = new Map(demands.map((demand): [Demand, RaisedAlert[]] => [demand, []]));
+  const placeOf = (one: TrialAlert): number => places.get(one) ?? 0;
+  const given = new Map(demands.map((demand): [Demand, TrialAlert[]] => [demand, []]));
   for (const { members, taken } of supplies) {
     let at = 0;
     for (const [demand, count] of taken) given.get(demand)?.push(...members.slice(at, (at += count)));
   }
-  const pairs = new Map<ExpectedAlert, RaisedAlert>();
+  const pairs = new Map<ExpectedAlert, TrialAlert>();
   for (const [{ members }, own] of given)
     own
       .sort((a, b) => placeOf(a) - placeOf(b))
@@ -97,7 +97,7 @@ function alike<Member>(members: readonly Member[], saying: (member: Member) => u
 }
 
 /** Whether `differencesOf` finds none. */
-function fits(expected: ExpectedAlert, { alert, times }: RaisedAlert): boolean {
+function fits(expected: ExpectedAlert, { alert, times }: TrialAlert): boolean {
   return (
     alert.rule === expected.rule &&
     times === expected.times &&
@@ -112,7 +112,7 @@ function has(is: object | null, expected: Readonly<Record<string, unknown>>): bo
   return Object.entries(expected).every(([name, value]) => String(is && Reflect.get(is, name)) === String(value));
 }
 
-export function differencesOf(expected: ExpectedAlert, { alert, times }: RaisedAlert): readonly string[] {
+export function differencesOf(expected: ExpectedAlert, { alert, times }: TrialAlert): readonly string[] {
   const wanted: (readonly [name: string, is: unknown, expected: unknown])[] = [
     ...(expected.message === null ? [] : [['message', alert.message, expected.message] as const]),
     ...(expected.severity === null ? [] : [['severity', alert.severity, expected.severity] as const]),

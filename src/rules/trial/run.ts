@@ -10,7 +10,7 @@ import { missOf } from './miss.js';
 import { differencesOf, pairsOf } from './pair.js';
 
 /** An alert that a test raised. */
-export interface RaisedAlert {
+export interface TrialAlert {
   readonly alert: RuleAlert;
   /** With what was combined with it. */
   times: number;
@@ -25,7 +25,7 @@ export interface TestOutcome {
   /** Of the rules that it names. */
   readonly rules: readonly string[];
   readonly events: number;
-  readonly alerts: readonly RaisedAlert[];
+  readonly alerts: readonly TrialAlert[];
   /** What is not as expected, each with its place "FILE:LINE:COLUMN"; empty where the test passed. */
   readonly problems: readonly string[];
 }
@@ -41,7 +41,7 @@ export async function runTest(
   set: RuleSet,
   context: TestContext & { readonly recordings: Recordings },
 ): Promise<TestOutcome> {
-  const raised: RaisedAlert[] = [];
+  const raised: TrialAlert[] = [];
   const rules = evaluatedBy(test, set);
   let events = 0;
   /** Null while only time passes. */
@@ -49,7 +49,7 @@ export async function runTest(
   /** Of written events, the first at each time. */
   const places = new Map(test.events.map(({ event }, i) => [event.time, i] as const).reverse());
   /** The last ones, by rule and key. */
-  const known = new Map<string, RaisedAlert>();
+  const known = new Map<string, TrialAlert>();
   const keyOf = ({ rule, key }: RuleAlert): string => JSON.stringify([rule, key]);
   const engine = new RuleEngine(rules, context, {
     raise: (alert) => {
@@ -115,11 +115,11 @@ function advance(engine: RuleEngine, toMs: number): void {
     engine.advance(Math.min(toMs, dueMs + JUST_AFTER));
 }
 
-function compare(test: RuleTest, raised: readonly RaisedAlert[], missed: (rule: string) => string): readonly string[] {
+function compare(test: RuleTest, raised: readonly TrialAlert[], missed: (rule: string) => string): readonly string[] {
   const pairs = pairsOf(test.alerts, raised);
   const paired = new Set(pairs.values());
   const left = new Set(raised.filter((one) => !paired.has(one)));
-  const byRule = new Map<string, RaisedAlert[]>();
+  const byRule = new Map<string, TrialAlert[]>();
   for (const one of left) {
     const ofRule = byRule.get(one.alert.rule);
     if (ofRule) ofRule.push(one);

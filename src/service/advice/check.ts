@@ -16,7 +16,7 @@ export interface CheckRequest {
   readonly probe?: string | null | undefined;
 }
 
-export interface Check {
+export interface CopyCheck {
   /** For people. */
   readonly name: string;
   /** Tries once. Rejects when the engine is gone, and once the signal aborts. */
@@ -34,7 +34,7 @@ const MAX_BODY = 64 << 10;
 const STEADY_MS = 2000;
 
 /** Rejects with BAD_USER_INPUT. */
-export function checkOf({ command, probe }: CheckRequest, hasHealthCheck: boolean): Check {
+export function checkOf({ command, probe }: CheckRequest, hasHealthCheck: boolean): CopyCheck {
   if (command != null && probe != null) throw invalid('check', 'give either `command` or `probe`');
   if (command != null) {
     inRange('check.command', command.length, 1, MAX_ARGS, 'arguments');
@@ -44,7 +44,7 @@ export function checkOf({ command, probe }: CheckRequest, hasHealthCheck: boolea
   return hasHealthCheck ? healthCheck : runningCheck();
 }
 
-function commandCheck(command: readonly string[]): Check {
+function commandCheck(command: readonly string[]): CopyCheck {
   return {
     name: command.join(' '),
     async attempt(copy, { running }, ms) {
@@ -63,7 +63,7 @@ function commandCheck(command: readonly string[]): Check {
   };
 }
 
-function probeCheck(text: string): Check {
+function probeCheck(text: string): CopyCheck {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     throw invalid('check.probe', `"${text}" is no URL; give one such as "http://localhost:8080/health"`);
@@ -108,7 +108,7 @@ async function ask(url: URL, address: string, signal: AbortSignal): Promise<Atte
   return { passed: statusCode < 400, output: `status ${statusCode}, ${size} bytes` };
 }
 
-const healthCheck: Check = {
+const healthCheck: CopyCheck = {
   name: "the image's health check",
   attempt: async (_, { running, health }) => ({
     passed: running && health === 'healthy',
@@ -116,7 +116,7 @@ const healthCheck: Check = {
   }),
 };
 
-function runningCheck(): Check {
+function runningCheck(): CopyCheck {
   const since = new WeakMap<Copy, number>();
   return {
     name: 'it runs, or ends with success',
@@ -134,7 +134,7 @@ const FAILURES = 3;
 
 /** Tries until it passes, the copy ends, the time is over, or it fails again and again while `hopeless`. */
 export async function passing(
-  check: Check,
+  check: CopyCheck,
   { copy, timeout, signal }: { readonly copy: Copy; readonly timeout: number; readonly signal: AbortSignal },
   hopeless: () => Promise<boolean>,
 ): Promise<CheckResult> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize, type Caller } from '../../access/caller.js';
 import { roomFor } from '../../analysis/advice/filesystem.js';
 import { refusalKey } from '../../analysis/advice/refusal.js';
-import { permitPrivileges, widen, type Missing, type Widened } from '../../analysis/advice/widen.js';
+import { permitPrivileges, widen, type MissingRight, type Widened } from '../../analysis/advice/widen.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
 import { timeoutSignal } from '../../base/timeout.js';
@@ -26,7 +26,7 @@ import type { Rehearsal } from '../../inventory/docker/rehearsal.js';
 import type { Parts } from '../parts.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Sessions } from '../sessions.js';
-import { checkOf, passing, type Check, type CheckRequest } from './check.js';
+import { checkOf, passing, type CopyCheck, type CheckRequest } from './check.js';
 import { rightsOf } from './rights.js';
 import { Runtimes, type RuntimeCalls } from './runtime.js';
 import { refusalFilter, refusalTrackers, Watch } from './watch.js';
@@ -54,7 +54,7 @@ const CALLS = 3;
 const MAX_RUNNING = 4;
 
 interface Round extends VerificationRound {
-  readonly missing: readonly Missing[];
+  readonly missing: readonly MissingRight[];
   readonly outside: readonly OutsideAttempt[];
   readonly oomKilled: boolean;
   readonly problems: readonly string[];
@@ -246,7 +246,7 @@ interface TrialContext {
   readonly rehearsal: Rehearsal;
   readonly original: Original;
   readonly runtime: RuntimeCalls | null;
-  readonly check: Check;
+  readonly check: CopyCheck;
   readonly timeout: number;
   readonly caller: Caller;
   readonly sessions: Sessions;
@@ -292,7 +292,7 @@ class Trial {
     const { runtime } = this.#context;
     const calls = (rights.noNewPrivileges ? runtime?.noNewPrivileges : runtime?.plain) ?? [];
     const process = { pid: 0, comm: '', executable: null, args: null };
-    const missing = calls.map((what): Missing => ({
+    const missing = calls.map((what): MissingRight => ({
       kind: 'CALL',
       what,
       argument: null,
@@ -386,8 +386,8 @@ class Trial {
   }
 
   /** What was refused that the container's own rights allow, or refuse in another way. */
-  async #missing(watch: Watch): Promise<readonly Missing[]> {
-    return (await watch.refusals()).flatMap((refusal): Missing[] => {
+  async #missing(watch: Watch): Promise<readonly MissingRight[]> {
+    return (await watch.refusals()).flatMap((refusal): MissingRight[] => {
       // Its own rights have not this one either: it lives without.
       if (refusal.kind === 'CAPABILITY' && !this.#capabilities.has(refusal.what)) return [];
       const errno = this.#refused.get(likeness(refusal));

@@ -3,7 +3,7 @@ import type { TraceEvent } from '../../event/event.js';
 import type { Container } from '../../inventory/container.js';
 
 /** What is known of whether engines have described containers. */
-export interface EngineFacts {
+export interface EngineDescriptions {
   /** Whether an engine may yet describe this container. */
   awaits(container: Container): boolean;
   /** Calls the listener when an engine has told something; returns what ends that. */
@@ -26,7 +26,7 @@ const PART = 32;
  * more than 1,000 events wait: beyond that they are evaluated with what is known, and counted.
  */
 export class HeldEvents {
-  readonly #facts: EngineFacts;
+  readonly #facts: EngineDescriptions;
   readonly #mostMs: number;
   readonly #queue: Held[] = [];
   /** Until when a container is waited for, from its first event on. */
@@ -38,7 +38,7 @@ export class HeldEvents {
   /** Events that were evaluated without what an engine would have told. */
   givenUp = 0;
 
-  constructor(facts: EngineFacts, mostMs = MOST_MS) {
+  constructor(facts: EngineDescriptions, mostMs = MOST_MS) {
     this.#facts = facts;
     this.#mostMs = mostMs;
     this.#unwatch = facts.watch(() => {

@@ -4,7 +4,7 @@ import type { Slice } from '../../record/batch-buffer.js';
 import type { Variant } from '../../rules/compile.js';
 import type { RuleEngine } from '../../rules/engine.js';
 import type { EventsAfterAlerts } from './after.js';
-import { HeldEvents, type EngineFacts } from './held.js';
+import { HeldEvents, type EngineDescriptions } from './held.js';
 import type { RulePart } from './part.js';
 import { eventsBefore } from './around.js';
 import { cursorOf } from '../../session/cursor.js';
@@ -21,7 +21,7 @@ export interface ReaderOptions {
   /** What its session has of trackers. */
   readonly parts: readonly RulePart[];
   readonly after: Pick<EventsAfterAlerts, 'see'>;
-  readonly facts: EngineFacts;
+  readonly facts: EngineDescriptions;
   /** Called after some events were evaluated, with the time of the last one in ms since boot. */
   readonly onEvaluated: (bootMs: number) => void;
   /** Called when its session has ended, with what went wrong; null when it was stopped. Calls after the first change nothing. */

@@ -14,7 +14,7 @@ import type { SessionSpec } from '../../session/spec.js';
 import type { TrackerStatus } from '../parts.js';
 import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
-import type { EngineFacts } from './held.js';
+import type { EngineDescriptions } from './held.js';
 import type { LearnedFile } from './learned.js';
 import { demandOf, filterOf, inSessions, isSamePart, partsOf, type RulePart } from './part.js';
 import { RuleReader } from './reader.js';
@@ -43,7 +43,7 @@ export interface RunnerOptions {
    */
   readonly raise: (alert: RuleAlert, session: () => string | null, renew?: () => RuleAlert) => void;
   readonly after: EventsAfterAlerts;
-  readonly facts: EngineFacts;
+  readonly facts: EngineDescriptions;
   /** Where what rules have learned is kept over restarts. */
   readonly learned: LearnedFile;
   /** Stored events, for rules that begin with them. */

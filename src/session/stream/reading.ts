@@ -17,7 +17,7 @@ export interface SubscribeOptions {
   readonly lends?: boolean;
 }
 
-export interface PageRequest {
+export interface RetainedPageRequest {
   /** So many from the oldest on. Default 100. */
   readonly first?: number;
   /** The newest so many, instead. */
@@ -28,7 +28,7 @@ export interface PageRequest {
   readonly before?: string | null;
 }
 
-export interface FilteredPageRequest extends PageRequest {
+export interface FilteredPageRequest extends RetainedPageRequest {
   readonly where: StreamFilter;
 }
 
@@ -44,12 +44,12 @@ export interface Page {
 }
 
 /** Events that a reader asked for and the session no longer retains. */
-export interface Missing {
+export interface MissingEvents {
   readonly count: number;
   readonly from: string;
   readonly to: string;
 }
 
-export function missingGap({ count, from, to }: Missing): Gap {
+export function missingGap({ count, from, to }: MissingEvents): Gap {
   return { from, to, lost: 0, dropped: count, where: 'CLIENT' };
 }

@@ -6,7 +6,7 @@ import { wallTimeOf } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { Selection, type StreamFilter } from './selection.js';
 import type { Thinning } from './thinning.js';
-import { skippedIn, weightOf, type Waiting } from './waiting.js';
+import { skippedIn, weightOf, type WaitingSlice } from './waiting.js';
 
 /** Counts of one reader; `received = discarded + skipped + delivered + dropped + queued` holds at any time. */
 export interface SubscriberStats {
@@ -76,10 +76,10 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   /** Not yet evaluated. */
   #backlog: Slice[];
   /** The first part of the backlog, evaluated. */
-  #front: Waiting | null = null;
+  #front: WaitingSlice | null = null;
   /** Of the first part of the backlog, as far as it is evaluated. */
   #selecting: Selection | null = null;
-  #queue: Waiting[] = [];
+  #queue: WaitingSlice[] = [];
   /** Behind the queue: its filter has to be evaluated. */
   #offered: Offered[] = [];
   /** Of both. */
@@ -265,7 +265,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   /** Counts what is left out of a part of a batch, where its events come next. */
-  #thin({ batch, from, to }: Slice): Waiting {
+  #thin({ batch, from, to }: Slice): WaitingSlice {
     const { thinning } = this.#options;
     if (!thinning) return { batch, from, to };
     const { batch: left, kept } = thinning.of(batch, from, to);

@@ -2,7 +2,7 @@ import type { EventBatch } from '../../record/batch.js';
 import type { Slice } from '../../record/batch-buffer.js';
 
 /** What waits to be handed out, and what its reader's thinning left out of it. */
-export interface Waiting extends Slice {
+export interface WaitingSlice extends Slice {
   readonly skips?: {
     /** Left out ahead of the first event, also of batches of which nothing is left. */
     readonly before: number;
@@ -15,7 +15,7 @@ export interface Waiting extends Slice {
 const EMPTY_BYTES = 1024;
 
 /** Events that were left out ahead of index `to`, and that are in no delivery before. */
-export function skippedIn({ from, skips }: Waiting, to: number): number {
+export function skippedIn({ from, skips }: WaitingSlice, to: number): number {
   if (!skips) return 0;
   const { before, kept } = skips;
   const ahead = (index: number): number => (index === 0 ? 0 : (kept[index - 1] ?? 0) + 1 - index);

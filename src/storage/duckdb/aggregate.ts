@@ -1,8 +1,8 @@
 import type { Work } from '../../base/turn.js';
 import type { AggregateShape, StoredRow } from '../store.js';
 import { lineagePath } from '../../event/lineage.js';
-import { columnOf, type Condition } from './condition.js';
-import type { Bound, Row, Value } from './protocol.js';
+import { columnOf, type SqlCondition } from './condition.js';
+import type { Bound, SqlRow, SqlValue } from './protocol.js';
 import { textOfNanos } from '../../record/nanos.js';
 import type { ColumnKind, EventTable } from './table.js';
 
@@ -18,7 +18,7 @@ const COMPARES = { eq: '=', ne: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' } a
 
 export interface RowSource {
   readonly table: EventTable;
-  readonly condition: Condition;
+  readonly condition: SqlCondition;
 }
 
 /** A query, and how its rows are read. */
@@ -26,7 +26,7 @@ export interface Translation {
   readonly sql: string;
   readonly values: readonly Bound[];
   /** Null where a group could not be told apart, or the rows are too many: then the aggregator is asked after all. */
-  reading(rows: readonly Row[]): Work<readonly StoredRow[] | null>;
+  reading(rows: readonly SqlRow[]): Work<readonly StoredRow[] | null>;
 }
 
 /** Null when DuckDB would not return the same. `scope` is the condition on sessions. */
@@ -142,12 +142,12 @@ function measuredOf(fn: string, field: string | null, time: boolean, table: Even
 const PIECE = 128;
 
 /** Rows come window by window, in order. */
-function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly StoredRow[] | null> {
+function* readGroups(rows: readonly SqlRow[], shape: AggregateShape): Work<readonly StoredRow[] | null> {
   const { window, limit, maxGroups } = shape;
   if (rows.length > MAX_GROUPS) return null;
   if (!shape.groupBy.length && !window && rows.length === 1 && Number(rows[0]?.[0] ?? 0) === 0) return [];
   const found: StoredRow[] = [];
-  let at: Value | undefined;
+  let at: SqlValue | undefined;
   let groups = 0;
   for (const row of rows) {
     const begins = groups === 0 || (window !== null && row[1] !== at);
@@ -161,7 +161,7 @@ function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly
   return found;
 }
 
-function rowOf(row: Row, { groupBy, measures, window }: AggregateShape): StoredRow {
+function rowOf(row: SqlRow, { groupBy, measures, window }: AggregateShape): StoredRow {
   const first = window ? 2 : 1;
   const at = row[1];
   const span = window && BigInt(window.slideMs) * NS;
@@ -181,13 +181,13 @@ function rowOf(row: Row, { groupBy, measures, window }: AggregateShape): StoredR
   };
 }
 
-function textOf(value: Value): string | null {
+function textOf(value: SqlValue): string | null {
   return value === null ? null : String(value);
 }
 
 type Result = Omit<StoredRow['values'][number], 'name' | 'unit'>;
 
-function resultOf(fn: string, field: string | null, value: Value, counted: number, count: number): Result {
+function resultOf(fn: string, field: string | null, value: SqlValue, counted: number, count: number): Result {
   const nothing = { number: null, text: null, error: 0, buckets: null, top: null };
   if (field === null) return { ...nothing, number: count, text: String(count) };
   if (fn === 'COUNT') return { ...nothing, number: Number(value), text: String(value) };

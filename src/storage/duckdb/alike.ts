@@ -2,9 +2,9 @@ import { ANY_NAME, MANY_NAMES, type Alike, type AlikeField } from '../../event/a
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import { textOfNanos } from '../../record/nanos.js';
 import type { RowSource } from './aggregate.js';
-import type { Bound, Row } from './protocol.js';
+import type { Bound, SqlRow } from './protocol.js';
 import { put, valueOf } from './read.js';
-import { quote, type Column, type EventTable } from './table.js';
+import { quote, type EventColumn, type EventTable } from './table.js';
 
 /** Events as one that a reader does not tell apart: DuckDB groups them, and one row of a thousand crosses over to this thread. */
 
@@ -13,7 +13,7 @@ const KIND = ['comm', 'uid', 'gid', 'mountNs'];
 const HEAD = ['first', 'last', 'n', 'container', ...KIND];
 
 interface Taken {
-  readonly column: Column;
+  readonly column: EventColumn;
   readonly sql: string;
   /** The function by which the values of a group become one; null where a group has one value. */
   readonly merge: 'sum' | 'min' | 'max' | null;
@@ -23,7 +23,7 @@ interface Taken {
 export interface AlikeQuery {
   readonly sql: string;
   readonly values: readonly Bound[];
-  readonly make: (row: Row) => Alike;
+  readonly make: (row: SqlRow) => Alike;
 }
 
 /**
@@ -145,7 +145,7 @@ function takenOf(field: AlikeField, table: EventTable, totals: ReadonlySet<strin
 }
 
 function alikeOf(
-  row: Row,
+  row: SqlRow,
   { tracker, eventType }: EventTable,
   taken: readonly Taken[],
   hasTotals: boolean,

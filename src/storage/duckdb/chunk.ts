@@ -13,7 +13,7 @@ import {
 import duckdb from '@duckdb/node-bindings';
 import { textOfBytes } from '../../base/bytes.js';
 import { nanosOf } from '../../record/nanos.js';
-import type { Column, ColumnKind } from './table.js';
+import type { EventColumn, ColumnKind } from './table.js';
 
 /** Rows of a DuckDB vector, STANDARD_VECTOR_SIZE. */
 export const CHUNK_ROWS = 2048;
@@ -188,7 +188,7 @@ export class ChunkWriter {
   readonly #appender: DuckDBAppender;
   rows = 0;
 
-  constructor(columns: readonly (Column & { readonly unused?: boolean })[], appender: DuckDBAppender) {
+  constructor(columns: readonly (EventColumn & { readonly unused?: boolean })[], appender: DuckDBAppender) {
     this.columns = columns.map(({ kind, unused }) => new ColumnBuffer(kind, unused));
     this.#chunk = DuckDBDataChunk.create(columns.map(({ kind }) => types[kind][0]));
     this.#appender = appender;

@@ -16,7 +16,7 @@ export interface KnownContainer {
 }
 
 /** Where an event's row is `e` and its process's `p`. */
-export interface Condition {
+export interface SqlCondition {
   readonly sql: string;
   readonly values: readonly Bound[];
   /** False: the filter itself has to be evaluated for rows that meet it. */
@@ -71,7 +71,7 @@ export function conditionOf(
   table: EventTable,
   fields: FilterFields,
   containers: readonly KnownContainer[],
-): Condition | null {
+): SqlCondition | null {
   const filter = query.filter && optimise(query.filter.filter, fields, [table.tracker]);
   if (filter?.kind === 'always' && !filter.value) return null;
   const translator = new Translator(table, fields, containers);

@@ -7,7 +7,7 @@ import { copyTables } from './copy.js';
 import { checkDirectory } from './directory.js';
 import { pack } from './pack.js';
 import { readRows, type PackedRows } from './packed.js';
-import type { Bound, Lane, Row } from './protocol.js';
+import type { Bound, QueryLane, SqlRow } from './protocol.js';
 import {
   createTable,
   evolveTable,
@@ -15,7 +15,7 @@ import {
   lineageColumns,
   processColumns,
   sharedColumns,
-  type Column,
+  type EventColumn,
   type EventTable,
 } from './table.js';
 
@@ -45,7 +45,7 @@ const tables = [
   createTable('lineage', lineageColumns),
 ];
 
-export interface TableColumn extends Column {
+export interface TableColumn extends EventColumn {
   readonly unused: boolean;
 }
 
@@ -106,17 +106,17 @@ export class Database {
   }
 
   /** Runs on the writer's connection, inside its transaction. */
-  async write(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
+  async write(sql: string, values: readonly Bound[] = []): Promise<SqlRow[]> {
     return rowsOf(this.writer, sql, values);
   }
 
   /** Runs beside the writer, on what is committed. Returns few rows; reads next to nothing, unless the lane is another. */
-  async read(sql: string, values: readonly Bound[] = [], lane: Lane = 'SHORT'): Promise<Row[]> {
+  async read(sql: string, values: readonly Bound[] = [], lane: QueryLane = 'SHORT'): Promise<SqlRow[]> {
     return rowsIn(await this.readParts(sql, values, lane));
   }
 
   /** The same, for another thread. */
-  readParts(sql: string, values: readonly Bound[], lane: Lane): Promise<PackedRows[]> {
+  readParts(sql: string, values: readonly Bound[], lane: QueryLane): Promise<PackedRows[]> {
     const turn = this.#readerFor(lane);
     const reader = this.#readers[turn];
     if (!reader) throw new RangeError('no reader');
@@ -130,7 +130,7 @@ export class Database {
   }
 
   /** The first one is for what takes long, and for the other where it is idle. */
-  #readerFor(lane: Lane): number {
+  #readerFor(lane: QueryLane): number {
     const [long = 0, short = 0] = this.#busy;
     return lane === 'LONG' || (long === 0 && short > 0) ? 0 : 1;
   }
@@ -251,11 +251,11 @@ export class Database {
   }
 }
 
-async function rowsOf(connection: DuckDBConnection, sql: string, values: readonly Bound[]): Promise<Row[]> {
+async function rowsOf(connection: DuckDBConnection, sql: string, values: readonly Bound[]): Promise<SqlRow[]> {
   return rowsIn(await partsOf(connection, sql, values));
 }
 
-function rowsIn(parts: readonly PackedRows[]): Row[] {
+function rowsIn(parts: readonly PackedRows[]): SqlRow[] {
   return finish(readRows(parts, (row) => row));
 }
 

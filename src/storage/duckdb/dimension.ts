@@ -27,7 +27,7 @@ const MOST = 1 << 19;
  * Numbers for the processes of a session's events, so that an event's row has one number in place of eight columns. Records are
  * looked up by their bytes, since making their texts would cost several times as much as all else.
  */
-export class ProcessTable {
+export class ProcessNumbers {
   #keys = new Uint32Array(1024 * KEY_WORDS);
   #ids = new Int32Array(1024);
   #size = 0;

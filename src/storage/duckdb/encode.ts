@@ -4,7 +4,7 @@ import type { TraceEvent } from '../../event/event.js';
 import type { RecordBatch } from '../../record/batch.js';
 import type { TrackerRuntime } from '../../record/runtime.js';
 import type { ColumnBuffer } from './chunk.js';
-import type { Column } from './table.js';
+import type { EventColumn } from './table.js';
 
 /** Puts one field of the record at a place, which is the event, into a row of its column. */
 export type FieldEncoder = (
@@ -32,7 +32,7 @@ export function readerOf(path: string): Reader {
 
 /** What lies in the record as the column holds it is copied; the rest goes through the event, as any reader sees it. */
 export function encoderOf(
-  { name, kind }: Column,
+  { name, kind }: EventColumn,
   { layout, definition }: Pick<TrackerRuntime, 'layout' | 'definition'>,
 ): FieldEncoder {
   const computed = definition.fields?.[name];
@@ -52,7 +52,7 @@ function throughEvent(name: string): FieldEncoder {
   return (_batch, _at, event, column, row) => column.setValue(row, read(event));
 }
 
-function memoized(name: string, kind: Column['kind'], number: WordReader): FieldEncoder {
+function memoized(name: string, kind: EventColumn['kind'], number: WordReader): FieldEncoder {
   const read = readerOf(name);
   const known = new Map<number, unknown>();
   return (batch, at, event, column, row) => {
@@ -70,14 +70,14 @@ function memoized(name: string, kind: Column['kind'], number: WordReader): Field
 }
 
 /** Of a 64-bit integer that is a small one mostly, as flags are. */
-function memoizedWords(name: string, kind: Column['kind'], { offset }: RecordField): FieldEncoder {
+function memoizedWords(name: string, kind: EventColumn['kind'], { offset }: RecordField): FieldEncoder {
   const small = memoized(name, kind, ({ view }, at) => view.getUint32(at + offset, true));
   const large = throughEvent(name);
   return (batch, at, event, column, row) =>
     (batch.view.getUint32(at + offset + 4, true) === 0 ? small : large)(batch, at, event, column, row);
 }
 
-function direct(name: string, kind: Column['kind'], layout: TrackerRuntime['layout']): FieldEncoder | null {
+function direct(name: string, kind: EventColumn['kind'], layout: TrackerRuntime['layout']): FieldEncoder | null {
   const field = layout.fields.get(name);
   if (!field) return null;
   const { offset } = field;

@@ -25,7 +25,7 @@ import { translate, type RowSource } from './aggregate.js';
 import { alikeQuery, dropKinds, kindsNumbered, makeKinds } from './alike.js';
 import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
-import type { Lane, Row } from './protocol.js';
+import type { QueryLane, SqlRow } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
 import { isToldUpTo } from '../gap.js';
 import type { EventTable } from './table.js';
@@ -48,7 +48,7 @@ const MOST_ALIKE = 100_000;
 /** Events between two looks at the clock: a regular expression on 32 KiB of arguments may take a millisecond. */
 const PIECE = 16;
 
-export interface ReaderOptions {
+export interface EmbeddedEventsOptions {
   readonly query: Query;
   readonly facts: StoredFacts;
   readonly tables: readonly EventTable[];
@@ -59,17 +59,17 @@ export interface ReaderOptions {
 }
 
 /** Reads stored events: SQL narrows as far as it is exact, the filter itself decides the rest. The methods are those of `Store`. */
-export class EventReader {
+export class EmbeddedEvents {
   readonly #query: Query;
   readonly #facts: StoredFacts;
   readonly #tables: readonly EventTable[];
   readonly #catalog: Catalog;
   readonly #fields: FilterFields;
-  readonly #pastOf: ReaderOptions['pastOf'];
+  readonly #pastOf: EmbeddedEventsOptions['pastOf'];
   /** Tables of kinds of processes that were made. */
   #kinds = 0;
 
-  constructor({ query, facts, tables, catalog, fields, pastOf }: ReaderOptions) {
+  constructor({ query, facts, tables, catalog, fields, pastOf }: EmbeddedEventsOptions) {
     this.#pastOf = pastOf;
     this.#query = query;
     this.#facts = facts;
@@ -368,7 +368,7 @@ export class EventReader {
 
 const GAP_COLUMNS = 'from_time, to_time, lost, dropped, place, _seq';
 
-function gapOf([from, to, lost, dropped, place, seq]: Row): StoredGap {
+function gapOf([from, to, lost, dropped, place, seq]: SqlRow): StoredGap {
   return {
     seq: Number(seq),
     from: textOfNanos(BigInt(from ?? 0)),
@@ -391,7 +391,7 @@ type RowPlace = Pick<ReadEvent, 'time' | 'session' | 'seq'>;
 interface Wanted {
   readonly order: string | null;
   readonly limit: number | null;
-  readonly lane: Lane;
+  readonly lane: QueryLane;
 }
 
 /** Whether SQL alone decides which events match. */

@@ -30,10 +30,10 @@ import type {
 } from '../store.js';
 import { copyName } from './copy.js';
 import { checkDirectory } from './directory.js';
-import { EventReader } from './events.js';
+import { EmbeddedEvents } from './events.js';
 import { StoredFacts, timeOf, type Query, type QueryOptions } from './known.js';
 import { areFew, readRows } from './packed.js';
-import type { Bound, Row } from './protocol.js';
+import type { Bound, SqlRow } from './protocol.js';
 import { DuckSink } from './sink.js';
 import { tableOf, type EventTable } from './table.js';
 import { PastCache } from './past.js';
@@ -68,7 +68,7 @@ export class DuckStore implements Store {
   readonly #sinks = new Map<number, DuckSink>();
   readonly #facts: StoredFacts;
   readonly #past: PastCache;
-  readonly #reader: EventReader;
+  readonly #reader: EmbeddedEvents;
   readonly #retaining: NodeJS.Timeout;
   #closed: Promise<void> | null = null;
 
@@ -96,11 +96,11 @@ export class DuckStore implements Store {
       if (problem !== null) options.onProblem(problem);
       if (state === 'FAILED') for (const sink of this.#sinks.values()) sink.abandon();
     };
-    this.#query = async <Made = Row>(
+    this.#query = async <Made = SqlRow>(
       sql: string,
       values: readonly Bound[] = [],
       // Without `make`, what is made of a row is the row.
-      { lane = 'SHORT', make = (row: Row) => row as Made, turn }: QueryOptions<Made> = {},
+      { lane = 'SHORT', make = (row: SqlRow) => row as Made, turn }: QueryOptions<Made> = {},
     ) => {
       const { parts } = await this.#thread.ask('query', { sql, values, lane });
       const work = readRows(parts, make);
@@ -117,7 +117,7 @@ export class DuckStore implements Store {
       const sink = this.#sinks.get(number);
       return sink !== undefined && !sink.isEnded;
     });
-    this.#reader = new EventReader({
+    this.#reader = new EmbeddedEvents({
       query: this.#query,
       facts: this.#facts,
       tables: this.#tables,

@@ -5,20 +5,20 @@ import { textOfNanos } from '../../record/nanos.js';
 import { readEnd, readIdentified, readRecord } from '../facts.js';
 import type { EventQuery, StoredRecord } from '../store.js';
 import type { KnownContainer } from './condition.js';
-import type { Bound, Lane, Row } from './protocol.js';
+import type { Bound, QueryLane, SqlRow } from './protocol.js';
 import type { EventTable } from './table.js';
 
 export interface QueryOptions<Made> {
   /** Default: SHORT. */
-  readonly lane?: Lane;
+  readonly lane?: QueryLane;
   /** What is made of each row, many of them in turns. Default: its values. */
-  readonly make?: (row: Row) => Made;
+  readonly make?: (row: SqlRow) => Made;
   /** In whose turns it is made; those of requests by default. */
   readonly turn?: TurnLane | undefined;
 }
 
 /** Asks the store's thread. Rejects with STORE_UNAVAILABLE, or with what DuckDB says. */
-export type Query = <Made = Row>(
+export type Query = <Made = SqlRow>(
   sql: string,
   values?: readonly Bound[],
   options?: QueryOptions<Made>,

@@ -4,7 +4,7 @@ import type { ProcessFacts } from '../../graph/past.js';
 import { UNKNOWN_CGROUP, type Exit, type Generation, type Image } from '../../graph/process.js';
 import type { ChunkWriter } from './chunk.js';
 import type { Database } from './database.js';
-import type { Row } from './protocol.js';
+import type { SqlRow } from './protocol.js';
 import { quote, lineageColumns } from './table.js';
 import { parsed } from '../facts.js';
 
@@ -91,7 +91,7 @@ export class LineageRows {
     return this.#bytes;
   }
 
-  readonly factsOf = (row: Row): ProcessFacts => {
+  readonly factsOf = (row: SqlRow): ProcessFacts => {
     const of = (name: Name) => row[places.get(name) ?? -1] ?? null;
     const number = (name: Name): number => Number(of(name));
     const orNull = (name: Name): number | null => (of(name) === null ? null : number(name));
@@ -118,7 +118,7 @@ export class LineageRows {
     };
   };
 
-  #imageOf(row: Row): Image {
+  #imageOf(row: SqlRow): Image {
     const own = row.slice(places.get('executable'));
     const key = JSON.stringify(own);
     const known = this.#images.get(key);
@@ -157,10 +157,10 @@ export function* joined(rows: readonly ProcessFacts[]): Work<ProcessFacts[]> {
   return all;
 }
 
-function textOf(value: Row[number] | undefined): string | null {
+function textOf(value: SqlRow[number] | undefined): string | null {
   return typeof value === 'string' ? value : null;
 }
 
-function flagOf(value: Row[number] | undefined): boolean | null {
+function flagOf(value: SqlRow[number] | undefined): boolean | null {
   return typeof value === 'boolean' ? value : null;
 }

@@ -1,7 +1,7 @@
 import { DuckDBTypeId, type DuckDBDataChunk } from '@duckdb/node-api';
 import duckdb from '@duckdb/node-bindings';
-import { SIZES, type Form, type PackedColumn, type PackedRows } from './packed.js';
-import type { Value } from './protocol.js';
+import { SIZES, type PackedForm, type PackedColumn, type PackedRows } from './packed.js';
+import type { SqlValue } from './protocol.js';
 
 /** duckdb/common/types/string_type.hpp: length, then the text itself up to so many bytes, else four of them and a pointer. */
 const ENTRY = 16;
@@ -9,7 +9,7 @@ const INLINE = 12;
 /** Where a column begins in a block: any value is aligned to it. */
 const ALIGNMENT = 8;
 
-const FORMS: ReadonlyMap<DuckDBTypeId, Form> = new Map([
+const FORMS: ReadonlyMap<DuckDBTypeId, PackedForm> = new Map([
   [DuckDBTypeId.BOOLEAN, 'bool'],
   [DuckDBTypeId.INTEGER, 'int32'],
   [DuckDBTypeId.UINTEGER, 'uint32'],
@@ -59,11 +59,11 @@ export function pack(chunk: DuckDBDataChunk, types: readonly DuckDBTypeId[]): Pa
 }
 
 interface ColumnSource {
-  readonly form: Form | null;
+  readonly form: PackedForm | null;
   readonly data: Uint8Array | null;
   readonly validity: Uint8Array | null;
   readonly texts: readonly Uint8Array[] | null;
-  readonly values: readonly Value[] | null;
+  readonly values: readonly SqlValue[] | null;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -76,7 +76,7 @@ function sourceOf(chunk: DuckDBDataChunk, column: number, type: DuckDBTypeId): C
       data: null,
       validity: null,
       texts: null,
-      values: chunk.getColumnValues(column) as readonly Value[],
+      values: chunk.getColumnValues(column) as readonly SqlValue[],
     };
   const rows = chunk.rowCount;
   const vector = duckdb.data_chunk_get_vector(chunk.chunk, column);

@@ -3,7 +3,7 @@ import { afterEach, expect, it } from 'vitest';
 import { temporaryDirectory } from '../../../test/support/store.js';
 import { Database } from './database.js';
 import { areFew, readRows } from './packed.js';
-import type { Lane } from './protocol.js';
+import type { QueryLane } from './protocol.js';
 
 const closing: (() => Promise<unknown> | void)[] = [];
 afterEach(async () => {
@@ -62,8 +62,8 @@ it('reads many rows in pieces of which each is short', async () => {
 
 it('reads what is short beside what takes long, of which one is read at a time', async () => {
   const database = await opened();
-  const ended: Lane[] = [];
-  const ask = async (lane: Lane, rows: number): Promise<void> => {
+  const ended: QueryLane[] = [];
+  const ask = async (lane: QueryLane, rows: number): Promise<void> => {
     await database.readParts(`SELECT sum(hash(i) % 7) FROM range(${rows}) r(i)`, [], lane);
     ended.push(lane);
   };

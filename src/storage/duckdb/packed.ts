@@ -1,23 +1,23 @@
 import type { Work } from '../../base/turn.js';
-import type { Row, Value } from './protocol.js';
+import type { SqlRow, SqlValue } from './protocol.js';
 
 /**
  * Rows of a result on their way between threads: column by column in one block of memory, which is transferred. As arrays of values they
  * would be cloned, and the server's thread would read each value of a message in one piece.
  */
 
-export type Form = 'bool' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'double' | 'int128' | 'text';
+export type PackedForm = 'bool' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'double' | 'int128' | 'text';
 
 export interface PackedColumn {
   /** Null: a type that no column of ours has; `values` has them. */
-  readonly form: Form | null;
+  readonly form: PackedForm | null;
   /** Where its values are in the block: `rows` of them, or of a text where each ends among its bytes. */
   readonly at: number;
   /** A bit for each row, 1 where there is a value; negative where there is one in all. */
   readonly validity: number;
   /** Of a text: where its bytes are. */
   readonly bytes: number;
-  readonly values: readonly Value[] | null;
+  readonly values: readonly SqlValue[] | null;
 }
 
 /** At most as many rows as DuckDB hands on at a time. */
@@ -28,7 +28,7 @@ export interface PackedRows {
 }
 
 /** Bytes of a value; of a text, those of its end. */
-export const SIZES: Readonly<Record<Form, number>> = {
+export const SIZES: Readonly<Record<PackedForm, number>> = {
   bool: 1,
   int32: 4,
   uint32: 4,
@@ -43,7 +43,7 @@ export const SIZES: Readonly<Record<Form, number>> = {
 const PIECE = 128;
 
 /** Reads rows in pieces, and makes something of each. */
-export function* readRows<Made>(parts: readonly PackedRows[], make: (row: Row) => Made): Work<Made[]> {
+export function* readRows<Made>(parts: readonly PackedRows[], make: (row: SqlRow) => Made): Work<Made[]> {
   const made: Made[] = [];
   for (const part of parts) {
     const readers = part.columns.map((column) => readerOf(part, column));
@@ -60,7 +60,7 @@ export function areFew(parts: readonly PackedRows[]): boolean {
   return parts.reduce((sum, { rows }) => sum + rows, 0) < PIECE;
 }
 
-function readerOf({ block }: PackedRows, column: PackedColumn): (row: number) => Value {
+function readerOf({ block }: PackedRows, column: PackedColumn): (row: number) => SqlValue {
   const { values, validity } = column;
   if (values) return (row) => values[row] ?? null;
   const read = plainReaderOf(block, column);
@@ -69,7 +69,7 @@ function readerOf({ block }: PackedRows, column: PackedColumn): (row: number) =>
   return (row) => (((bits[row >> 3] ?? 0) & (1 << (row & 7))) === 0 ? null : read(row));
 }
 
-function plainReaderOf(block: ArrayBuffer, { form, at, bytes }: PackedColumn): (row: number) => Value {
+function plainReaderOf(block: ArrayBuffer, { form, at, bytes }: PackedColumn): (row: number) => SqlValue {
   const view = new DataView(block, at);
   switch (form) {
     case 'bool':

@@ -16,8 +16,8 @@ export interface StoreThreadData {
   readonly retentionBytes: number | null;
 }
 
-export type Value = string | number | bigint | boolean | null;
-export type Row = readonly Value[];
+export type SqlValue = string | number | bigint | boolean | null;
+export type SqlRow = readonly SqlValue[];
 
 /** Values are bound as texts: the query casts each `?` to what it is compared with. */
 export type Bound = string | null;
@@ -26,7 +26,7 @@ export type Bound = string | null;
  * `SHORT`: reads next to nothing, and is never behind what takes long. `LONG`: events by the thousand, or all that there are; one at a
  * time.
  */
-export type Lane = 'SHORT' | 'LONG';
+export type QueryLane = 'SHORT' | 'LONG';
 
 /** A type, as a channel's protocol has to be. */
 export type Asks = {
@@ -51,7 +51,7 @@ export type Asks = {
   /** Returns when all events that were sent before are committed. */
   flush: { readonly ask: Record<never, never>; readonly reply: null };
   query: {
-    readonly ask: { readonly sql: string; readonly values: readonly Bound[]; readonly lane: Lane };
+    readonly ask: { readonly sql: string; readonly values: readonly Bound[]; readonly lane: QueryLane };
     readonly reply: { readonly parts: readonly PackedRows[] };
   };
   /** Copies all that was sent before into a file. One at a time. */
@@ -79,7 +79,7 @@ export interface Packet {
 }
 
 /** Processes of a session's events that its events before did not have; some are told again. */
-export interface Seen {
+export interface SeenProcesses {
   readonly number: number;
   readonly processes: readonly (readonly [pid: number, startNs: number])[];
 }
@@ -100,7 +100,7 @@ export interface Removed {
 }
 
 /** Whether it can write; the first one tells that the file is open, or why it is not. */
-export interface Condition {
+export interface StoreCondition {
   readonly state: 'READY' | 'PAUSED' | 'FAILED';
   readonly problem: string | null;
 }
@@ -113,9 +113,9 @@ export type StoreProtocol = {
     readonly stopCopy: null;
   };
   readonly notes: {
-    readonly seen: Seen;
+    readonly seen: SeenProcesses;
     readonly progress: Progress;
     readonly removed: Removed;
-    readonly condition: Condition;
+    readonly condition: StoreCondition;
   };
 };

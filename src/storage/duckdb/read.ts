@@ -2,7 +2,7 @@ import type { TraceEvent } from '../../event/event.js';
 import { textOfNanos } from '../../record/nanos.js';
 import { parsed } from '../facts.js';
 import { quote, type ColumnKind, type EventTable } from './table.js';
-import type { Row, Value } from './protocol.js';
+import type { SqlRow, SqlValue } from './protocol.js';
 
 /** How rows become events again. */
 
@@ -37,7 +37,7 @@ export interface ReadEvent {
 
 /** An event as it was while it was a record: the same fields with the same values. `containerOf` knows the facts by their number. */
 export function eventOf(
-  row: Row,
+  row: SqlRow,
   { tracker, eventType, own }: EventTable,
   containerOf: (id: number) => object | null,
 ): ReadEvent {
@@ -74,7 +74,7 @@ export function put(event: Record<string, unknown>, path: string, value: unknown
   put(inner, rest.join('.'), value);
 }
 
-export function valueOf(value: Value, kind: ColumnKind): unknown {
+export function valueOf(value: SqlValue, kind: ColumnKind): unknown {
   if (value === null) return null;
   switch (kind) {
     case 'int64':

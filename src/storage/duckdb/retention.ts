@@ -1,7 +1,7 @@
 import { nanosOf } from '../../record/nanos.js';
 import { readEnd, readRecord } from '../facts.js';
 import type { Database } from './database.js';
-import type { Removed, Row } from './protocol.js';
+import type { Removed, SqlRow } from './protocol.js';
 import { ofAll, removeRows } from './sessions.js';
 import { quote, type EventTable } from './table.js';
 
@@ -138,7 +138,7 @@ export class Retention {
   }
 
   /** Reads all tables of events, while the writer goes on. */
-  #read(columns: string, where: string, rest = ''): Promise<Row[]> {
+  #read(columns: string, where: string, rest = ''): Promise<SqlRow[]> {
     const { database, tables } = this.#options;
     return database.read(`SELECT ${columns} FROM (${ofAll(tables, 'time', where)}) ${rest}`, [], 'LONG');
   }

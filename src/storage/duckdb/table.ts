@@ -4,7 +4,7 @@ import { fieldType, type ColumnType } from '../../event/scalar.js';
 /** How a column's values are held. A list, also of a histogram's buckets, is the JSON text of it, as it stands in a group's key. */
 export type ColumnKind = ColumnType;
 
-export interface Column {
+export interface EventColumn {
   /** As the field is called in the schema, dots included. */
   readonly name: string;
   readonly kind: ColumnKind;
@@ -16,13 +16,13 @@ export interface EventTable {
   readonly eventType: string;
   readonly name: string;
   /** The tracker's own, after those that all tables have. */
-  readonly own: readonly Column[];
+  readonly own: readonly EventColumn[];
   /** Columns that had another name → that name. */
   readonly former: Readonly<Record<string, string>>;
 }
 
 /** What all events have, in their order. Names with an underscore are no field's. Times are nanoseconds since 1970, UTC. */
-export const sharedColumns: readonly Column[] = [
+export const sharedColumns: readonly EventColumn[] = [
   { name: '_session', kind: 'int32' },
   { name: '_seq', kind: 'int64' },
   { name: 'time', kind: 'time' },
@@ -33,7 +33,7 @@ export const sharedColumns: readonly Column[] = [
 ];
 
 /** A process as some events saw it: its thread, names and ids may change while it lives, and each such state is a row. */
-export const processColumns: readonly Column[] = [
+export const processColumns: readonly EventColumn[] = [
   { name: '_session', kind: 'int32' },
   { name: 'id', kind: 'int32' },
   { name: 'pid', kind: 'int32' },
@@ -82,7 +82,7 @@ export const lineageColumns = [
   { name: 'cwd', kind: 'text' },
   { name: 'cwdState', kind: 'text' },
   { name: 'cwdDeleted', kind: 'bool' },
-] as const satisfies readonly Column[];
+] as const satisfies readonly EventColumn[];
 
 /** Derived from the schema: a new tracker, or a new field, needs no word here. */
 export function tableOf({ name, eventType, fields, formerNames }: CatalogTracker): EventTable {
@@ -116,7 +116,7 @@ export function quote(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-export function createTable(name: string, columns: readonly Column[]): string {
+export function createTable(name: string, columns: readonly EventColumn[]): string {
   return (
     `CREATE TABLE IF NOT EXISTS ${quote(name)} ` +
     `(${columns.map((column) => `${quote(column.name)} ${sqlTypes[column.kind]}`).join(', ')})`

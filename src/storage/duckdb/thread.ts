@@ -1,19 +1,28 @@
 import { Channel } from '../../base/channel.js';
 import { workerFile } from '../../base/paths.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import type { Asks, Condition, Packet, Progress, Removed, Seen, StoreProtocol, StoreThreadData } from './protocol.js';
+import type {
+  Asks,
+  StoreCondition,
+  Packet,
+  Progress,
+  Removed,
+  SeenProcesses,
+  StoreProtocol,
+  StoreThreadData,
+} from './protocol.js';
 
 /** The store's thread as the server sees it. */
 export class StoreThread {
   readonly #data: StoreThreadData;
   #channel: Channel<StoreProtocol> | null = null;
-  #condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
+  #condition: StoreCondition = { state: 'PAUSED', problem: 'the store is being opened' };
   readonly #opened: Promise<void>;
   #resolveOpened: () => void = () => {};
-  onSeen: (seen: Seen) => void = () => {};
+  onSeen: (seen: SeenProcesses) => void = () => {};
   onProgress: (progress: Progress) => void = () => {};
   onRemoved: (removed: Removed) => void = () => {};
-  onCondition: (condition: Condition) => void = () => {};
+  onCondition: (condition: StoreCondition) => void = () => {};
 
   constructor(data: StoreThreadData) {
     this.#data = data;
@@ -50,7 +59,7 @@ export class StoreThread {
     }));
   }
 
-  get condition(): Condition {
+  get condition(): StoreCondition {
     return this.#condition;
   }
 
@@ -76,7 +85,7 @@ export class StoreThread {
     return problem;
   }
 
-  #became(condition: Condition): void {
+  #became(condition: StoreCondition): void {
     this.#condition = condition;
     this.#resolveOpened();
     this.onCondition(condition);

@@ -5,7 +5,7 @@ import { serveChannel, Transferred } from '../../base/channel.js';
 import { EunomiaError } from '../../base/errors.js';
 import { removeCopies } from './copy.js';
 import { Database, explain, freeBytes } from './database.js';
-import type { Asks, Condition, Packet, StoreProtocol, StoreThreadData } from './protocol.js';
+import type { Asks, StoreCondition, Packet, StoreProtocol, StoreThreadData } from './protocol.js';
 import { Reserve } from './reserve.js';
 import { Retention } from './retention.js';
 import {
@@ -41,7 +41,7 @@ let database: Database | null = null;
 let copying: AbortController | null = null;
 let writer: EventWriter | null = null;
 let retention: Retention | null = null;
-let condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
+let condition: StoreCondition = { state: 'PAUSED', problem: 'the store is being opened' };
 let closing = false;
 /** Not yet in a transaction; and in the one that is open. */
 let queue: Packet[] = [];
@@ -66,7 +66,7 @@ interface PendingEnd {
   readonly resolve: () => void;
 }
 
-function tell(state: Condition['state'], problem: string | null): void {
+function tell(state: StoreCondition['state'], problem: string | null): void {
   if (condition.state === state && condition.problem === problem) return;
   condition = { state, problem };
   note('condition', condition);

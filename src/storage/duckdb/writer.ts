@@ -6,10 +6,10 @@ import { loadTrackers } from '../../catalog/load.js';
 import { nanosOf } from '../../record/nanos.js';
 import { ChunkWriter } from './chunk.js';
 import type { Database } from './database.js';
-import { ContainerTable, offsetOf, ProcessTable } from './dimension.js';
+import { ContainerTable, offsetOf, ProcessNumbers } from './dimension.js';
 import { encoderOf, readerOf, type FieldEncoder, type Reader } from './encode.js';
 import { deleteTold, writeLineage } from './lineage.js';
-import type { Packet, Seen } from './protocol.js';
+import type { Packet, SeenProcesses } from './protocol.js';
 import { lineageColumns, processColumns, type EventTable } from './table.js';
 
 /** How a tracker's events become rows. */
@@ -27,7 +27,7 @@ interface Recorded {
   /** By the number of the tracker in its session, and by name. */
   readonly trackers: readonly TableWriter[];
   readonly byName: ReadonlyMap<string, TableWriter>;
-  processes: ProcessTable;
+  processes: ProcessNumbers;
   containers: ContainerTable;
 }
 
@@ -51,10 +51,14 @@ export class EventWriter {
   /** Rows of the transaction. */
   rows = 0;
 
-  readonly #onSeen: (seen: Seen) => void;
+  readonly #onSeen: (seen: SeenProcesses) => void;
 
   /** `onSeen` is told of processes of events before the events are committed. */
-  constructor(database: Database, tables: readonly EventTable[], onSeen: (seen: Seen) => void = () => undefined) {
+  constructor(
+    database: Database,
+    tables: readonly EventTable[],
+    onSeen: (seen: SeenProcesses) => void = () => undefined,
+  ) {
     this.#onSeen = onSeen;
     this.#database = database;
     this.#tables = tables;
@@ -163,12 +167,12 @@ export class EventWriter {
     this.#open = true;
   }
 
-  #dimensions(): { processes: ProcessTable; containers: ContainerTable } {
+  #dimensions(): { processes: ProcessNumbers; containers: ContainerTable } {
     return { processes: this.#processes(), containers: new ContainerTable(() => this.#nextContainer++) };
   }
 
-  #processes(): ProcessTable {
-    return new ProcessTable(() => this.#nextProcess++);
+  #processes(): ProcessNumbers {
+    return new ProcessNumbers(() => this.#nextProcess++);
   }
 
   async #tableWriter(name: string): Promise<TableWriter> {

@@ -1,11 +1,11 @@
 import type { InfluxConfig } from '../../base/config.js';
-import type { AggregatePlan, EventPlan, Range } from './plan.js';
-import type { Writer } from './sender.js';
+import type { AggregatePlan, EventPlan, PointRange } from './plan.js';
+import type { LineWriter } from './sender.js';
 
 export type StoredValue = string | number | boolean | null;
 
 /** A point: its tags and fields by their names; what is absent is undefined or null. */
-export interface StoredRow {
+export interface StoredPoint {
   /** RFC 3339; nanoseconds as far as they are not 0. */
   readonly time: string;
   readonly columns: Readonly<Record<string, StoredValue | undefined>>;
@@ -28,16 +28,16 @@ export interface QueryResult<Row> {
 }
 
 /** A database of one protocol. Rejects with what its library throws, which `failureOf` classifies. */
-export interface InfluxClient extends Writer {
+export interface InfluxClient extends LineWriter {
   /** "InfluxDB 1.6.7", for people. */
   readonly product: string;
-  events(plan: EventPlan): Promise<QueryResult<StoredRow>>;
+  events(plan: EventPlan): Promise<QueryResult<StoredPoint>>;
   /** The points of a measurement that is no tracker's, oldest first. */
   records(
     measurement: string,
-    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit: number,
-  ): Promise<readonly StoredRow[]>;
+  ): Promise<readonly StoredPoint[]>;
   aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>>;
   /** Deletes all points of a session. */
   forget(session: string): Promise<void>;

@@ -1,10 +1,10 @@
 import { numberAt, readSeries, rowAt, windowAt, type Series } from './response.js';
-import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow, StoredValue } from './client.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredPoint, StoredValue } from './client.js';
 import { OWN_TAGS } from './column.js';
 import { InfluxHttp } from './http.js';
 import { aggregateText, eventsText, recordsText } from './influxql.js';
 import { originalTag, storedTag } from './line.js';
-import type { AggregatePlan, EventPlan, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, PointRange } from './plan.js';
 import { influxqlName, influxqlText } from './quote.js';
 
 const RETENTION_POLICY = 'eunomia';
@@ -53,16 +53,16 @@ export class InfluxClient1 implements InfluxClient {
     });
   }
 
-  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredPoint>> {
     const query = eventsText(plan);
     return query ? { rows: rowsOf(await this.#series(query.text)), unsaid: query.unsaid } : nothing;
   }
 
   async records(
     measurement: string,
-    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit: number,
-  ): Promise<readonly StoredRow[]> {
+  ): Promise<readonly StoredPoint[]> {
     const query = recordsText(measurement, range, limit);
     return query ? rowsOf(await this.#series(query.text)) : [];
   }
@@ -97,7 +97,7 @@ export class InfluxClient1 implements InfluxClient {
   }
 }
 
-function rowsOf(series: readonly Series[]): StoredRow[] {
+function rowsOf(series: readonly Series[]): StoredPoint[] {
   return series.flatMap(({ columns, values }) =>
     values.map((value) => {
       const named = Object.fromEntries(columns.map((name, index) => [name, value[index] ?? null]));

@@ -8,12 +8,12 @@ import {
   windowAt,
   type FluxRow,
 } from './response.js';
-import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredPoint } from './client.js';
 import { OWN_TAGS } from './column.js';
 import { aggregateText, eventsText, recordsText, RESULT } from './flux.js';
 import { HttpError, InfluxHttp } from './http.js';
 import { originalTag, storedTag } from './line.js';
-import type { AggregatePlan, EventPlan, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, PointRange } from './plan.js';
 import { predicateText } from './quote.js';
 
 const nothing = { rows: [], unsaid: [] } as const;
@@ -78,16 +78,16 @@ export class InfluxClient2 implements InfluxClient {
     });
   }
 
-  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredPoint>> {
     const query = eventsText(this.#options.bucket, plan);
     return query ? { rows: await this.#rows(query.text), unsaid: query.unsaid } : nothing;
   }
 
   async records(
     measurement: string,
-    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit: number,
-  ): Promise<readonly StoredRow[]> {
+  ): Promise<readonly StoredPoint[]> {
     const query = recordsText(this.#options.bucket, measurement, range, limit);
     return query ? this.#rows(query.text) : [];
   }
@@ -132,7 +132,7 @@ export class InfluxClient2 implements InfluxClient {
     });
   }
 
-  async #rows(text: string): Promise<StoredRow[]> {
+  async #rows(text: string): Promise<StoredPoint[]> {
     return (await this.#flux(text)).map((row) => rowAt(row['_time'], row));
   }
 

@@ -1,9 +1,9 @@
 import { EunomiaError, invalid } from '../../base/errors.js';
-import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredPoint } from './client.js';
 import { measurementOf } from './column.js';
 import { HttpError, InfluxHttp } from './http.js';
 import { originalTag } from './line.js';
-import type { AggregatePlan, EventPlan, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, PointRange } from './plan.js';
 import { needColumns, numberAt, readJsonLines, rowAt, windowAt, zoned, type FluxRow } from './response.js';
 import {
   aggregateText,
@@ -14,7 +14,7 @@ import {
   tablesText,
   WINDOW,
   type SqlText,
-  type Tables,
+  type SqlTables,
 } from './sql.js';
 
 const nothing = { rows: [], unsaid: [] } as const;
@@ -62,16 +62,16 @@ export class InfluxClient3 implements InfluxClient {
     });
   }
 
-  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredPoint>> {
     const query = eventsText(plan, await this.#tables([measurementOf(plan.tracker.name)]));
     return query ? { rows: await this.#points(query), unsaid: query.unsaid } : nothing;
   }
 
   async records(
     measurement: string,
-    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit: number,
-  ): Promise<readonly StoredRow[]> {
+  ): Promise<readonly StoredPoint[]> {
     const query = recordsText(measurement, range, limit, await this.#tables([measurement]));
     return query ? this.#points(query) : [];
   }
@@ -111,7 +111,7 @@ export class InfluxClient3 implements InfluxClient {
     );
   }
 
-  async #tables(names: readonly string[]): Promise<Tables> {
+  async #tables(names: readonly string[]): Promise<SqlTables> {
     const tables = new Map<string, Set<string>>();
     const rows = await this.#rows(tablesText(names), (row) => needColumns(row, ['table_name', 'column_name'], null));
     for (const { table_name: table, column_name: column } of rows) {
@@ -121,7 +121,7 @@ export class InfluxClient3 implements InfluxClient {
     return tables;
   }
 
-  #points(query: SqlText): Promise<StoredRow[]> {
+  #points(query: SqlText): Promise<StoredPoint[]> {
     return this.#rows(query, (row) => rowAt(zoned(needColumns(row, ['time'], null)['time']), row));
   }
 

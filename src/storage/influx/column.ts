@@ -2,15 +2,15 @@ import type { CatalogTracker } from '../../catalog/catalog.js';
 import { fieldType, isAmount, type ScalarRow } from '../../event/scalar.js';
 
 /** How a value is stored. Of tags InfluxDB keeps an index in memory: few values each, never a pid or a path. */
-export type ColumnKind = ScalarRow['influx'] | 'list';
+export type PointColumnKind = ScalarRow['influx'] | 'list';
 
 /** Where a field of events is stored. */
-export interface Column {
+export interface PointColumn {
   /** As in the schema's `EventField`. */
   readonly path: string;
   /** The path with "_" for ".". */
   readonly name: string;
-  readonly kind: ColumnKind;
+  readonly kind: PointColumnKind;
   /** A 64-bit integer: a decimal text in the schema. */
   readonly wide: boolean;
   readonly nullable: boolean;
@@ -55,8 +55,8 @@ export function rollupOf(tracker: string): string {
 }
 
 /** The columns of a tracker's events. `time` is the point's own. */
-export function columnsOf(tracker: CatalogTracker): Column[] {
-  return tracker.fields.flatMap(({ path, type }): Column[] => {
+export function columnsOf(tracker: CatalogTracker): PointColumn[] {
+  return tracker.fields.flatMap(({ path, type }): PointColumn[] => {
     if (path === 'time' || (path.startsWith('container.') && !OF_CONTAINER.has(path))) return [];
     const { list, influx, wide } = fieldType(type);
     const isTag = TAGS.has(path) || tracker.indexed.includes(path);

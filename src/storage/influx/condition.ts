@@ -1,5 +1,5 @@
 import type { Filter } from '../../filter/index.js';
-import type { Column } from './column.js';
+import type { PointColumn } from './column.js';
 import { ANY, matchingPattern, ONE, type Pattern } from './quote.js';
 
 type Comparison = Extract<Filter, { kind: 'comparison' }>;
@@ -8,10 +8,10 @@ type Comparison = Extract<Filter, { kind: 'comparison' }>;
 export interface Dialect {
   readonly and: string;
   readonly or: string;
-  compare(column: Column, comparison: Comparison, negated: boolean): string | null;
+  compare(column: PointColumn, comparison: Comparison, negated: boolean): string | null;
 }
 
-export interface Condition {
+export interface PointCondition {
   /** The text; a boolean when no point, or each, may match. */
   readonly text: string | boolean;
   /** What could not be said, by its path: the text then takes more than the filter does. */
@@ -22,7 +22,7 @@ export interface Condition {
  * Translates a filter. Negations go down to the comparisons, since InfluxQL has none. What cannot be said is left out, so that more
  * matches, never less: the filter is evaluated again here for events, aggregates refuse.
  */
-export function conditionOf(filter: Filter, columns: readonly Column[], dialect: Dialect): Condition {
+export function conditionOf(filter: Filter, columns: readonly PointColumn[], dialect: Dialect): PointCondition {
   const unsaid = new Set<string>();
   const byPath = new Map(columns.map((column) => [column.path, column]));
 

@@ -1,11 +1,11 @@
 import { timeoutSignal } from '../../base/timeout.js';
-import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredPoint } from './client.js';
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
 import { InfluxClient3 } from './client3.js';
 import { failureOf } from './failure.js';
 import { HttpError, InfluxHttp } from './http.js';
-import type { AggregatePlan, EventPlan, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, PointRange } from './plan.js';
 
 const MAX_NAME = 100;
 
@@ -74,15 +74,15 @@ export class ConnectingClient implements InfluxClient {
     await (await this.#need(signal)).write(lines, signal);
   }
 
-  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredPoint>> {
     return (await this.#need()).events(plan);
   }
 
   async records(
     measurement: string,
-    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit: number,
-  ): Promise<readonly StoredRow[]> {
+  ): Promise<readonly StoredPoint[]> {
     return (await this.#need()).records(measurement, range, limit);
   }
 

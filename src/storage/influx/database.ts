@@ -1,5 +1,5 @@
 import { EunomiaError } from '../../base/errors.js';
-import type { QueryResult, InfluxClient, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, PartialRow, StoredPoint } from './client.js';
 import { failureOf } from './failure.js';
 import type { AggregatePlan, EventPlan } from './plan.js';
 
@@ -14,11 +14,11 @@ export class Database {
     this.#location = location;
   }
 
-  events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
+  events(plan: EventPlan): Promise<QueryResult<StoredPoint>> {
     return this.#asked(this.#client.events(plan));
   }
 
-  records(...question: Parameters<InfluxClient['records']>): Promise<readonly StoredRow[]> {
+  records(...question: Parameters<InfluxClient['records']>): Promise<readonly StoredPoint[]> {
     return this.#asked(this.#client.records(...question));
   }
 

@@ -4,22 +4,22 @@ import { turns } from '../../base/turn.js';
 import { nanosOf } from '../../record/nanos.js';
 import { filterOf } from '../../filter/index.js';
 import type { StoredRecord } from '../store.js';
-import type { InfluxClient, StoredRow } from './client.js';
+import type { InfluxClient, StoredPoint } from './client.js';
 import { Database } from './database.js';
-import { EventReader } from './events.js';
+import { InfluxEvents } from './events.js';
 import { SEQ } from './column.js';
 import type { EventPlan } from './plan.js';
 import type { InfluxSessions } from './sessions.js';
 
 const COUNT = 30_000;
 
-const rowAt = (seq: number): StoredRow => ({
+const rowAt = (seq: number): StoredPoint => ({
   time: `2026-01-31T08:15:${String(30 + Math.floor(seq / 1e4)).padStart(2, '0')}.${String(seq % 1e4).padStart(4, '0')}Z`,
   columns: { session: 'a', [SEQ]: seq, process_pid: seq, exitCode: seq },
 });
 
 /** A database with so many events of one session, and what it was asked for. `share`: one of so many passes its filter. */
-function readerOf(share = 1): { readonly reader: EventReader; readonly plans: EventPlan[] } {
+function readerOf(share = 1): { readonly reader: InfluxEvents; readonly plans: EventPlan[] } {
   const plans: EventPlan[] = [];
   const client = {
     events: async (plan: EventPlan) => {
@@ -35,7 +35,7 @@ function readerOf(share = 1): { readonly reader: EventReader; readonly plans: Ev
   } as Partial<InfluxClient> as InfluxClient;
   const record = { id: 'a', mode: 'EVENTS', nextSeq: COUNT, createdAt: '2026-01-31T08:00:00Z', stoppedAt: null };
   const sessions = { find: async () => record as StoredRecord } as Partial<InfluxSessions> as InfluxSessions;
-  return { reader: new EventReader(new Database(client, 'here'), sessions, catalog, fields), plans };
+  return { reader: new InfluxEvents(new Database(client, 'here'), sessions, catalog, fields), plans };
 }
 
 const pageOf = (more: object) => ({
@@ -44,7 +44,7 @@ const pageOf = (more: object) => ({
   ...more,
 });
 
-const seqsOf = ({ events }: Awaited<ReturnType<EventReader['page']>>) => events.map(({ place }) => place.seq);
+const seqsOf = ({ events }: Awaited<ReturnType<InfluxEvents['page']>>) => events.map(({ place }) => place.seq);
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 it.each([

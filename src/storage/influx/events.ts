@@ -17,10 +17,10 @@ import type {
   StoredPage,
   WholeQuery,
 } from '../store.js';
-import type { StoredRow } from './client.js';
+import type { StoredPoint } from './client.js';
 import { GAPS, OWN_TAGS } from './column.js';
 import type { Database } from './database.js';
-import { checkRange, type EventPlan, type Range } from './plan.js';
+import { checkRange, type EventPlan, type PointRange } from './plan.js';
 import { allTime, lifeOf, rangeOf } from './range.js';
 import { Rebuilder } from './rebuild.js';
 import type { InfluxSessions } from './sessions.js';
@@ -41,7 +41,7 @@ const PIECE = 16;
 const MAX_SCANNED = 2_000_000;
 
 /** Reads events back, with what is missing among them: of one session by their places, of all by their times. */
-export class EventReader {
+export class InfluxEvents {
   readonly #database: Database;
   readonly #sessions: InfluxSessions;
   readonly #catalog: Catalog;
@@ -141,7 +141,7 @@ export class EventReader {
 
   async history(query: EventQuery, { after, before, limit, backwards }: HistoryRange): Promise<StoredPage> {
     const asked = this.#rangeOf(query);
-    let range: Range = {
+    let range: PointRange = {
       ...asked,
       from: after && after.time > asked.from ? after.time : asked.from,
       to: before && before.time < asked.to ? before.time + 1n : asked.to,
@@ -230,11 +230,11 @@ export class EventReader {
     }
   }
 
-  #rangeOf(query: EventQuery): Range {
+  #rangeOf(query: EventQuery): PointRange {
     return rangeOf(query, this.#catalog);
   }
 
-  async #events(range: Range, places: EventPlan['places'], limit: number): Promise<StoredEvent[]> {
+  async #events(range: PointRange, places: EventPlan['places'], limit: number): Promise<StoredEvent[]> {
     const parts = await Promise.all(
       range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places, limit, backwards: false })),
     );
@@ -262,13 +262,13 @@ export class EventReader {
   }
 
   async #gaps(
-    { from, to, sessions }: Pick<Range, 'from' | 'to' | 'sessions'>,
+    { from, to, sessions }: Pick<PointRange, 'from' | 'to' | 'sessions'>,
     limit = MAX_GAPS,
   ): Promise<SessionGap[]> {
     const rows = await this.#database.records(GAPS, { from, to, sessions }, limit);
     return rows
       .filter(({ columns }) => isTime(columns['from']) && isTime(columns['to']))
-      .map(({ columns }: StoredRow) => ({
+      .map(({ columns }: StoredPoint) => ({
         session: String(columns[OWN_TAGS.session] ?? ''),
         seq: Number(columns['seq'] ?? 0),
         from: String(columns['from']),
@@ -282,7 +282,7 @@ export class EventReader {
 
 /** The events that match, and the last one that was looked at. */
 function* rebuilt(
-  rows: readonly StoredRow[],
+  rows: readonly StoredPoint[],
   tracker: CatalogTracker,
   matches: (event: TraceEvent) => boolean,
 ): Work<{ readonly events: StoredEvent[]; readonly last: StoredEvent | undefined }> {

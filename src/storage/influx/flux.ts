@@ -1,8 +1,8 @@
-import { columnsOf, measurementOf, OWN_TAGS, SEQ, type Column } from './column.js';
+import { columnsOf, measurementOf, OWN_TAGS, SEQ, type PointColumn } from './column.js';
 import { conditionOf, patternOf, type Dialect } from './condition.js';
 import type { QueryText } from './influxql.js';
 import { isInt64, storedTag, storedText } from './line.js';
-import type { AggregatePlan, EventPlan, Partial, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, Partial, PointRange } from './plan.js';
 import { timeOfNanoseconds } from './point.js';
 import { fluxName, fluxText } from './quote.js';
 
@@ -25,7 +25,7 @@ export const flux: Dialect = {
 
 const SYMBOL: Readonly<Record<string, string>> = { eq: '==', ne: '!=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
 
-function testOf(target: Column, name: string, comparison: Parameters<Dialect['compare']>[1]): string | null {
+function testOf(target: PointColumn, name: string, comparison: Parameters<Dialect['compare']>[1]): string | null {
   if (target.kind === 'list' || target.kind === 'number') return null;
   const values = (Array.isArray(comparison.value) ? comparison.value : [comparison.value]).map((value) =>
     literalOf(target, value as string | number | boolean),
@@ -39,7 +39,7 @@ function testOf(target: Column, name: string, comparison: Parameters<Dialect['co
   return pattern === null ? null : `regexp.matchRegexpString(r: regexp.compile(v: ${fluxName(pattern)}), v: ${name})`;
 }
 
-function literalOf({ kind }: Column, value: string | number | boolean): string | null {
+function literalOf({ kind }: PointColumn, value: string | number | boolean): string | null {
   if (kind === 'integer') return integerOf(String(value));
   if (kind === 'boolean') return typeof value === 'boolean' ? String(value) : null;
   return fluxText(kind === 'tag' ? storedTag(String(value)) : storedText(String(value)));
@@ -61,8 +61,8 @@ function time(ns: bigint): string {
 function rowsText(
   bucket: string,
   measurements: readonly string[],
-  { from, to, sessions, filter }: Omit<Range, 'trackers'>,
-  columns: readonly Column[],
+  { from, to, sessions, filter }: Omit<PointRange, 'trackers'>,
+  columns: readonly PointColumn[],
   more: string,
 ): QueryText | null {
   const condition = filter ? conditionOf(filter, columns, flux) : { text: true, unsaid: [] };
@@ -87,7 +87,7 @@ function rowsText(
 export function recordsText(
   bucket: string,
   measurement: string,
-  range: Pick<Range, 'from' | 'to' | 'sessions'>,
+  range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
   limit: number,
 ): QueryText | null {
   const rows = rowsText(bucket, [measurement], { ...range, filter: null }, [], '');

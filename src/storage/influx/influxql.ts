@@ -1,7 +1,7 @@
 import { isInt64, storedTag, storedText } from './line.js';
-import { OWN_TAGS, SEQ, columnsOf, measurementOf, type Column } from './column.js';
+import { OWN_TAGS, SEQ, columnsOf, measurementOf, type PointColumn } from './column.js';
 import { conditionOf, patternOf, type Dialect } from './condition.js';
-import type { AggregatePlan, EventPlan, Partial, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, Partial, PointRange } from './plan.js';
 import { influxqlName, influxqlRegex, influxqlText } from './quote.js';
 
 /** A text of InfluxQL, and whether it says the whole filter. Null: nothing can match. */
@@ -64,7 +64,7 @@ function either(parts: readonly string[], or: boolean): string {
   return parts.length === 1 ? (parts[0] ?? '') : `(${parts.join(or ? ' OR ' : ' AND ')})`;
 }
 
-function literalOf({ kind }: Column, value: string | number | boolean): string | null {
+function literalOf({ kind }: PointColumn, value: string | number | boolean): string | null {
   if (kind === 'integer')
     return /^-?\d+$/.test(String(value)) && isInt64(String(value))
       ? String(value)
@@ -76,8 +76,8 @@ function literalOf({ kind }: Column, value: string | number | boolean): string |
 }
 
 function whereOf(
-  { from, to, sessions, filter }: Omit<Range, 'trackers'>,
-  columns: readonly Column[],
+  { from, to, sessions, filter }: Omit<PointRange, 'trackers'>,
+  columns: readonly PointColumn[],
   more: readonly string[],
 ): QueryText | null {
   const condition = filter ? conditionOf(filter, columns, influxql) : { text: true, unsaid: [] };
@@ -103,7 +103,7 @@ function whereOf(
 /** All points of a measurement that is no tracker's. */
 export function recordsText(
   measurement: string,
-  range: Pick<Range, 'from' | 'to' | 'sessions'>,
+  range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
   limit: number,
 ): QueryText | null {
   const where = whereOf({ ...range, filter: null }, [], []);

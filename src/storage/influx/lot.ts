@@ -24,10 +24,10 @@ export class Lot {
 }
 
 /** How many points of a record are of which lot, in their order. Points of none (sessions, gaps, those of a server before) have a null. */
-export type Shares = readonly { readonly lot: Lot | null; readonly points: number }[];
+export type LotShares = readonly { readonly lot: Lot | null; readonly points: number }[];
 
 /** Some points of a record were refused, nobody said which: each lot bears its share. Of -n, n that were refused are not. */
-export function refuse(shares: Shares, refused: number): void {
+export function refuse(shares: LotShares, refused: number): void {
   const all = shares.reduce((sum, { points }) => sum + points, 0);
   let before = 0;
   for (const { lot, points } of shares) {

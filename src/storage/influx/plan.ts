@@ -2,13 +2,22 @@ import { invalid } from '../../base/errors.js';
 import type { Filter } from '../../filter/index.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import type { AggregateShape } from '../store.js';
-import { columnsOf, isKernelAggregate, measurementOf, nameOf, OWN_TAGS, rollupOf, SEQ, type Column } from './column.js';
+import {
+  columnsOf,
+  isKernelAggregate,
+  measurementOf,
+  nameOf,
+  OWN_TAGS,
+  rollupOf,
+  SEQ,
+  type PointColumn,
+} from './column.js';
 
 /** A measure that was checked against the schema. */
 export type HistoryMeasure = AggregateShape['measures'][number];
 
 /** Which points. */
-export interface Range {
+export interface PointRange {
   readonly trackers: readonly CatalogTracker[];
   /** Nanoseconds since 1970; `from` is in it, `to` is not. */
   readonly from: bigint;
@@ -19,7 +28,7 @@ export interface Range {
 }
 
 /** Events of one tracker. */
-export interface EventPlan extends Omit<Range, 'trackers'> {
+export interface EventPlan extends Omit<PointRange, 'trackers'> {
   readonly tracker: CatalogTracker;
   /** Only these places; `to` is not in it. */
   readonly places: { readonly from: number; readonly to: number } | null;
@@ -39,18 +48,18 @@ export interface Partial {
   readonly q: number;
 }
 
-export interface AggregatePlan extends Range {
+export interface AggregatePlan extends PointRange {
   readonly source: PointKind;
   readonly measurements: readonly string[];
-  readonly columns: readonly Column[];
-  readonly groups: readonly Column[];
+  readonly columns: readonly PointColumn[];
+  readonly groups: readonly PointColumn[];
   readonly partials: readonly Partial[];
   readonly windowMs: number | null;
   /** Groups at most; one more is asked for, to know that there are more. */
   readonly maxGroups: number;
 }
 
-export interface AggregateQuestion extends Range {
+export interface AggregateQuestion extends PointRange {
   readonly source: PointKind;
   readonly groupBy: readonly string[];
   readonly measures: readonly HistoryMeasure[];
@@ -62,7 +71,7 @@ const MAX_DAYS = 366n;
 const MAX_WINDOWS = 10_000;
 const MAX_GROUPS = 20_000;
 
-export function checkRange({ from, to }: Pick<Range, 'from' | 'to'>): void {
+export function checkRange({ from, to }: Pick<PointRange, 'from' | 'to'>): void {
   if (to <= from) throw invalid('to', 'is not after `from`; such a range holds nothing');
   if (to - from > MAX_DAYS * NS_A_DAY)
     throw invalid(
@@ -74,7 +83,7 @@ export function checkRange({ from, to }: Pick<Range, 'from' | 'to'>): void {
 }
 
 /** The columns of these trackers, each name once. */
-export function columnsAmong(trackers: readonly CatalogTracker[]): readonly Column[] {
+export function columnsAmong(trackers: readonly CatalogTracker[]): readonly PointColumn[] {
   return [...new Map(trackers.flatMap(columnsOf).map((column) => [column.path, column])).values()];
 }
 
@@ -122,7 +131,7 @@ export function slotOf(fn: Partial['fn'], field: string | null, q = 0): string {
   return `${fn}:${q}:${field ?? ''}`;
 }
 
-function groupOf(path: string, where: string, columns: readonly Column[]): Column {
+function groupOf(path: string, where: string, columns: readonly PointColumn[]): PointColumn {
   if (path === OWN_TAGS.session || path === OWN_TAGS.host)
     return { path, name: path, kind: 'tag', wide: false, nullable: false };
   const column = columns.find((candidate) => candidate.path === path);
@@ -151,7 +160,7 @@ function partialsOf(
   { fn, field, q }: HistoryMeasure,
   where: string,
   { source, trackers, groupBy }: AggregateQuestion,
-  columns: readonly Column[],
+  columns: readonly PointColumn[],
 ): Partial[] {
   if (field === null) return [];
   const names = NEEDS[fn];

@@ -1,6 +1,6 @@
 import type { Bucket, FieldValue, TraceEvent } from '../../event/event.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
-import { columnsOf, measurementOf, OWN_TAGS, SEQ, WIDE_SUFFIX, type Column } from './column.js';
+import { columnsOf, measurementOf, OWN_TAGS, SEQ, WIDE_SUFFIX, type PointColumn } from './column.js';
 import { isInt64, listValue, tag, textValue } from './line.js';
 
 /** Events between which two of the same nanosecond are told apart: the ring's order and the clock's differ by far less. */
@@ -48,11 +48,11 @@ export function timeOfNanoseconds(ns: string): string {
 interface Root {
   readonly name: string;
   /** The rest of each path; empty for the root itself. */
-  readonly columns: readonly { readonly key: string; readonly column: Column }[];
+  readonly columns: readonly { readonly key: string; readonly column: PointColumn }[];
 }
 
 /** The part of a line that holds one column; empty when there is no value. */
-function fieldPart({ name, kind }: Column, value: FieldValue): string {
+function fieldPart({ name, kind }: PointColumn, value: FieldValue): string {
   if (value === null) return '';
   if (kind === 'list')
     return `,${name}=${listValue(Array.isArray(value) ? (value as readonly (string | Bucket)[]) : [String(value)])}`;
@@ -110,7 +110,7 @@ function inside(root: unknown, key: string): FieldValue {
 }
 
 /** Columns by the event's property that holds them: making the process of an event costs, so it is read once. */
-function rootsOf(columns: readonly Column[]): Root[] {
+function rootsOf(columns: readonly PointColumn[]): Root[] {
   const names = [...new Set(columns.map(({ path }) => path.split('.')[0] ?? path))];
   return names.map((name) => ({
     name,

@@ -3,7 +3,7 @@ import type { Catalog, CatalogTracker } from '../../catalog/catalog.js';
 import { and, compare, or } from '../../filter/ast.js';
 import type { Filter } from '../../filter/index.js';
 import type { EventQuery, StoredRecord } from '../store.js';
-import type { Range } from './plan.js';
+import type { PointRange } from './plan.js';
 import { nanosecondsOf } from './point.js';
 
 /** Which points a query is about. */
@@ -17,12 +17,15 @@ export function trackersOf(names: readonly string[], catalog: Catalog): CatalogT
 }
 
 /** Whatever was ever written, also by a clock that is a little ahead. */
-export function allTime(): Pick<Range, 'from' | 'to'> {
+export function allTime(): Pick<PointRange, 'from' | 'to'> {
   return { from: 0n, to: BigInt(Date.now()) * NS + NS_A_DAY };
 }
 
 /** Without a beginning: the last 24 hours; of named sessions, all that was kept of them in the last year. */
-export function rangeOf({ sessions, trackers, from, to, containers, filter }: EventQuery, catalog: Catalog): Range {
+export function rangeOf(
+  { sessions, trackers, from, to, containers, filter }: EventQuery,
+  catalog: Catalog,
+): PointRange {
   const end = to ?? BigInt(Date.now()) * NS + NS_A_MINUTE;
   const selected = containers === null ? [] : [or(containers.map(selectorFilter))];
   const whole = [...(filter ? [filter.filter] : []), ...selected];

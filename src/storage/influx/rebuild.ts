@@ -2,22 +2,22 @@ import { createContainer } from '../../inventory/container.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import type { StoredEvent } from '../store.js';
-import type { StoredRow, StoredValue } from './client.js';
-import { columnsOf, OWN_TAGS, SEQ, WIDE_SUFFIX, type Column } from './column.js';
+import type { StoredPoint, StoredValue } from './client.js';
+import { columnsOf, OWN_TAGS, SEQ, WIDE_SUFFIX, type PointColumn } from './column.js';
 import { originalTag, originalText } from './line.js';
 import { nanosecondsOf, timeOfNanoseconds } from './point.js';
 
 /** Makes the events of a tracker's points again. What was not stored of a container is as of one of which no engine tells. */
 export class Rebuilder {
   readonly #tracker: CatalogTracker;
-  readonly #columns: readonly Column[];
+  readonly #columns: readonly PointColumn[];
 
   constructor(tracker: CatalogTracker) {
     this.#tracker = tracker;
     this.#columns = columnsOf(tracker);
   }
 
-  read({ time, columns }: StoredRow): StoredEvent {
+  read({ time, columns }: StoredPoint): StoredEvent {
     const ns = nanosecondsOf(time);
     const event: Record<string, unknown> = {
       __typename: this.#tracker.eventType,
@@ -45,7 +45,7 @@ export class Rebuilder {
   }
 }
 
-function valueOf({ name, kind, wide }: Column, columns: StoredRow['columns']): unknown {
+function valueOf({ name, kind, wide }: PointColumn, columns: StoredPoint['columns']): unknown {
   const value = columns[name] ?? (wide ? columns[`${name}${WIDE_SUFFIX}`] : null) ?? null;
   if (value === null || value === '') return kind === 'text' && value === '' ? '' : null;
   if (wide) return String(value);
@@ -62,7 +62,7 @@ function listOf(value: StoredValue): readonly unknown[] | null {
   }
 }
 
-function containerOf(columns: StoredRow['columns']): object | null {
+function containerOf(columns: StoredPoint['columns']): object | null {
   const text = (name: string): string | null =>
     columns[name] == null || columns[name] === ''
       ? null

@@ -1,7 +1,7 @@
 import { chunksToLines, linesToTables } from '@influxdata/influxdb-client';
 import * as v from 'valibot';
 import { isTime } from '../facts.js';
-import type { StoredRow, StoredValue } from './client.js';
+import type { StoredPoint, StoredValue } from './client.js';
 
 /**
  * What a database's responses must look like before anything reads them. It is another program, of any version, perhaps
@@ -140,7 +140,7 @@ export function needColumns(row: FluxRow, required: readonly string[], known: Re
 }
 
 /** A row of events or records. The store passes over one without a time: another program's. */
-export function rowAt(time: unknown, columns: FluxRow): StoredRow {
+export function rowAt(time: unknown, columns: FluxRow): StoredPoint {
   return { time: typeof time === 'string' ? time : '', columns };
 }
 

@@ -1,6 +1,6 @@
 import type { Slice } from '../../record/batch-buffer.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
-import { amountsOf, columnsOf, isKernelAggregate, nameOf, OWN_TAGS, rollupOf, type Column } from './column.js';
+import { amountsOf, columnsOf, isKernelAggregate, nameOf, OWN_TAGS, rollupOf, type PointColumn } from './column.js';
 import { isInt64, tag } from './line.js';
 import { nanosecondsOf } from './point.js';
 
@@ -69,7 +69,7 @@ const PARTS: readonly Part[] = [
 /** What one tracker's rollups say of a group. */
 export function rollupInput(tracker: CatalogTracker): {
   readonly input: RollupInput;
-  readonly tags: readonly Column[];
+  readonly tags: readonly PointColumn[];
 } {
   const tags = columnsOf(tracker).filter(({ kind, path }) => kind === 'tag' && path !== 'tracker');
   const measures = amountsOf(tracker).flatMap((field) =>
@@ -91,7 +91,7 @@ export class RollupWriter {
   readonly #tags: string;
   readonly #trackers: readonly {
     readonly name: string;
-    readonly columns: readonly Column[];
+    readonly columns: readonly PointColumn[];
     readonly groups: LiveGroups;
     readonly open: Map<string, Map<string, RollupRow>>;
   }[];
@@ -185,7 +185,12 @@ export class RollupWriter {
     return Math.min(...this.#trackers.map(({ groups }) => groups.closedUntilMs));
   }
 
-  #line(tracker: string, columns: readonly Column[], { key, count, values, other }: RollupRow, from: string): string {
+  #line(
+    tracker: string,
+    columns: readonly PointColumn[],
+    { key, count, values, other }: RollupRow,
+    from: string,
+  ): string {
     const tags = columns.map(({ name }, index) => tag(name, key[index]?.value ?? null)).join('');
     const fields = values.flatMap(({ name, number, text }) => {
       if (number === null) return [];

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { failureOf } from './failure.js';
 import { Lag } from '../lag.js';
-import { Sender, type Writer } from './sender.js';
+import { Sender, type LineWriter } from './sender.js';
 import { Spool } from './spool.js';
 import { createLog } from '../../base/log.js';
 import { until } from '../../../test/support/until.js';
@@ -19,9 +19,9 @@ function http(statusCode: number, body: string, headers = {}): Error {
 }
 
 async function senderOf(
-  write: Writer['write'],
+  write: LineWriter['write'],
   maxBytes = 1 << 20,
-  ensure: Writer['ensure'] = () => Promise.resolve(),
+  ensure: LineWriter['ensure'] = () => Promise.resolve(),
 ): Promise<Sender> {
   const spool = await Spool.open(mkdtempSync(join(folder, 'spool-')), { maxBytes, drop: 'OLDEST' });
   const sender = new Sender({

@@ -4,7 +4,7 @@ import type { Log } from '../../base/log.js';
 import { timeoutSignal } from '../../base/timeout.js';
 import { failureOf, type Failure } from './failure.js';
 import { Lag } from '../lag.js';
-import { refuse, type Lot, type Shares } from './lot.js';
+import { refuse, type Lot, type LotShares } from './lot.js';
 import type { Spool, SpoolRecord } from './spool.js';
 
 /** CONNECTED: the last write was taken. AWAY: the database does not respond, or is busy. REFUSED: it refuses our requests. */
@@ -27,7 +27,7 @@ export interface SenderStats {
   readonly spoolBytes: number;
 }
 
-export interface Writer {
+export interface LineWriter {
   /** Makes what the points are written to, if it is not there. */
   ensure(signal: AbortSignal): Promise<void>;
   /** Lines, each with its end. */
@@ -35,7 +35,7 @@ export interface Writer {
 }
 
 export interface SenderOptions {
-  readonly writer: Writer;
+  readonly writer: LineWriter;
   readonly spool: Spool;
   readonly log: Log;
   /** Of one write; a request that takes longer counts as failed. Default 10 s. */
@@ -330,7 +330,7 @@ export class Sender {
 }
 
 /** Takes the shares of the first points. */
-function taken(shares: { readonly lot: Lot | null; points: number }[], points: number): Shares {
+function taken(shares: { readonly lot: Lot | null; points: number }[], points: number): LotShares {
   const own: { lot: Lot | null; points: number }[] = [];
   for (let left = points, [first] = shares; left > 0 && first; [first] = shares) {
     const some = Math.min(left, first.points);

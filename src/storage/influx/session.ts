@@ -12,12 +12,12 @@ import {
   readState,
 } from '../facts.js';
 import type { StoredRecord } from '../store.js';
-import type { StoredRow } from './client.js';
+import type { StoredPoint } from './client.js';
 import { NODE_FIELDS, OWN_TAGS, SPEC, SPOOL } from './column.js';
 import { originalTag, originalText } from './line.js';
 
 /** The server that reads, and writes, sessions. */
-export interface Writer {
+export interface SessionWriter {
   readonly host: string;
   readonly node: NodeFacts;
   /** The id of its spool. */
@@ -29,7 +29,7 @@ const INTERRUPTED = 'the server ended without stopping it; events that it had no
 /**
  * The session that a point tells of. One of this server that has not ended and does not run was interrupted; one of another server may run.
  */
-export function recordOf({ columns, time }: StoredRow, writer: Writer): StoredRecord {
+export function recordOf({ columns, time }: StoredPoint, writer: SessionWriter): StoredRecord {
   const text = (name: string): string | null =>
     columns[name] == null || columns[name] === ''
       ? null

@@ -1,13 +1,13 @@
 import type { Catalog } from '../../catalog/catalog.js';
 import { isTime } from '../facts.js';
 import type { SessionRecord, StoredRecord } from '../store.js';
-import type { StoredRow } from './client.js';
+import type { StoredPoint } from './client.js';
 import { measurementOf, OWN_TAGS, SEQ, SESSIONS, SPOOL } from './column.js';
 import type { Database } from './database.js';
 import { originalTag, originalText, tag, textValue } from './line.js';
 import { nanosecondsOf, timeOfNanoseconds } from './point.js';
 import { allTime, trackersOf } from './range.js';
-import { recordOf, type Writer } from './session.js';
+import { recordOf, type SessionWriter } from './session.js';
 import type { Sender } from './sender.js';
 import type { InfluxSink } from './sink.js';
 
@@ -20,7 +20,7 @@ type Extent = Pick<StoredRecord, 'events' | 'nextSeq' | 'stoppedAt'>;
 export class InfluxSessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
-  readonly #writer: Writer;
+  readonly #writer: SessionWriter;
   readonly #sender: Pick<Sender, 'stats' | 'push'>;
   /** Points of this server's predecessor. */
   readonly #left: number;
@@ -32,7 +32,7 @@ export class InfluxSessions {
   #lastEnd = 0;
 
   /** `sender`: before it was given anything. */
-  constructor(database: Database, catalog: Catalog, writer: Writer, sender: Pick<Sender, 'stats' | 'push'>) {
+  constructor(database: Database, catalog: Catalog, writer: SessionWriter, sender: Pick<Sender, 'stats' | 'push'>) {
     this.#database = database;
     this.#catalog = catalog;
     this.#writer = writer;
@@ -107,7 +107,7 @@ export class InfluxSessions {
   }
 
   /** One that nobody ended has ended with its last event, as far as what is stored tells. */
-  async #ended(record: StoredRecord, row: StoredRow, isSettled: () => boolean): Promise<StoredRecord> {
+  async #ended(record: StoredRecord, row: StoredPoint, isSettled: () => boolean): Promise<StoredRecord> {
     if (!isOpen(record)) return record;
     const known = this.#interrupted.get(record.id);
     const ended = { ...record, ...(known ?? (await this.#extent(record))) };
@@ -120,7 +120,7 @@ export class InfluxSessions {
   }
 
   /** Completes the session's point, for other servers, which cannot know that it was interrupted. */
-  #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredRow): void {
+  #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredPoint): void {
     const host = row.columns[OWN_TAGS.host];
     // A session without a spool is that of a version before; that it is ours is likely, and no more.
     if (typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool) return;
@@ -210,6 +210,6 @@ function isOpen({ stopReason, nextSeq }: StoredRecord): boolean {
   return stopReason === 'INTERRUPTED' && nextSeq === Number.MAX_SAFE_INTEGER;
 }
 
-function isOfSession({ time, columns }: StoredRow): boolean {
+function isOfSession({ time, columns }: StoredPoint): boolean {
   return isTime(time) && typeof columns[OWN_TAGS.session] === 'string' && columns[OWN_TAGS.session] !== '';
 }

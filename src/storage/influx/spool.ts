@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import { refuse, type Shares } from './lot.js';
+import { refuse, type LotShares } from './lot.js';
 import { openPrivate, privateDirectory } from '../../base/file.js';
 import { newerFormat } from '../../base/format.js';
 import { FileLock } from '../../lock/lock.js';
@@ -20,7 +20,7 @@ export interface SpoolRecord {
   readonly payload: Buffer;
   readonly points: number;
   /** Whose points they are; of a server before this one nobody knows. */
-  readonly shares?: Shares | undefined;
+  readonly shares?: LotShares | undefined;
 }
 
 interface Segment {
@@ -28,7 +28,7 @@ interface Segment {
   bytes: number;
   points: number;
   /** Of its records that were not sent, the oldest first; empty for what a server before this one has left. */
-  readonly shares: Shares[];
+  readonly shares: LotShares[];
 }
 
 // A record: magic, length of the payload, points in it, CRC-32 of these two and the payload; all little endian, then the payload.
@@ -260,7 +260,7 @@ export class Spool {
   }
 }
 
-function pointsOf(shares: Shares): number {
+function pointsOf(shares: LotShares): number {
   return shares.reduce((sum, { points }) => sum + points, 0);
 }
 

@@ -1,15 +1,15 @@
-import { OWN_TAGS, SEQ, WIDE_SUFFIX, columnsOf, measurementOf, type Column } from './column.js';
+import { OWN_TAGS, SEQ, WIDE_SUFFIX, columnsOf, measurementOf, type PointColumn } from './column.js';
 import { conditionOf, patternOf, type Dialect } from './condition.js';
 import type { QueryText } from './influxql.js';
 import { isInt64, storedTag, storedText } from './line.js';
-import type { AggregatePlan, EventPlan, Partial, Range } from './plan.js';
+import type { AggregatePlan, EventPlan, Partial, PointRange } from './plan.js';
 import { sqlName, sqlRegex, SqlTexts } from './quote.js';
 
 /**
  * SQL as InfluxDB 3 has it (DataFusion). A measurement is a table, which is there once a point was written to it, as is each of its
  * columns: to name one that is not there is an error, so each query is made for the columns that are.
  */
-export type Tables = ReadonlyMap<string, ReadonlySet<string>>;
+export type SqlTables = ReadonlyMap<string, ReadonlySet<string>>;
 
 export interface SqlText extends QueryText {
   readonly params: Readonly<Record<string, string>>;
@@ -42,7 +42,7 @@ function dialectOf(present: ReadonlySet<string>, texts: SqlTexts): Dialect {
 }
 
 function testOf(
-  column: Column,
+  column: PointColumn,
   name: string,
   comparison: Parameters<Dialect['compare']>[1],
   texts: SqlTexts,
@@ -64,7 +64,7 @@ function testOf(
 
 const LEAST = String(-(2n ** 63n));
 
-function literalOf({ kind }: Column, value: string | number | boolean, texts: SqlTexts): string | null {
+function literalOf({ kind }: PointColumn, value: string | number | boolean, texts: SqlTexts): string | null {
   const text = String(value);
   // The least number is read as a sign and a number that is beyond.
   if (kind === 'integer') return /^-?\d+$/.test(text) && isInt64(text) && text !== LEAST ? text : null;
@@ -77,8 +77,8 @@ function truth(value: boolean): string {
 }
 
 function whereOf(
-  { from, to, sessions, filter }: Omit<Range, 'trackers'>,
-  columns: readonly Column[],
+  { from, to, sessions, filter }: Omit<PointRange, 'trackers'>,
+  columns: readonly PointColumn[],
   present: ReadonlySet<string>,
   texts: SqlTexts,
 ): QueryText | null {
@@ -105,9 +105,9 @@ export function tablesText(names: readonly string[]): SqlText {
 /** All points of a measurement that is no tracker's. */
 export function recordsText(
   measurement: string,
-  range: Pick<Range, 'from' | 'to' | 'sessions'>,
+  range: Pick<PointRange, 'from' | 'to' | 'sessions'>,
   limit: number,
-  tables: Tables,
+  tables: SqlTables,
 ): SqlText | null {
   const present = tables.get(measurement);
   const texts = new SqlTexts();
@@ -117,7 +117,7 @@ export function recordsText(
   return { ...where, text, params: texts.of(text), most: limit };
 }
 
-export function eventsText(plan: EventPlan, tables: Tables): SqlText | null {
+export function eventsText(plan: EventPlan, tables: SqlTables): SqlText | null {
   const { tracker, places, limit, backwards } = plan;
   const measurement = measurementOf(tracker.name);
   const present = tables.get(measurement);
@@ -153,7 +153,7 @@ function partialText({ fn, column }: Partial, present: ReadonlySet<string>): str
 }
 
 /** Numbers of each measurement by itself. Has no quantiles: those of DataFusion are estimates, and the schema promises the exact one. */
-export function aggregateText(plan: AggregatePlan, tables: Tables): SqlText | null {
+export function aggregateText(plan: AggregatePlan, tables: SqlTables): SqlText | null {
   const texts = new SqlTexts();
   const unsaid = new Set<string>();
   const window = `date_bin(INTERVAL '${plan.windowMs} milliseconds', time)`;

@@ -24,7 +24,7 @@ import type {
 import { aggregate } from './aggregate.js';
 import type { InfluxClient } from './client.js';
 import { Database } from './database.js';
-import { EventReader } from './events.js';
+import { InfluxEvents } from './events.js';
 import { PointWriter } from './point.js';
 import { trackersOf } from './range.js';
 import { RollupWriter, type MakeGroups } from './rollup.js';
@@ -56,7 +56,7 @@ export class InfluxStore implements Store {
   readonly #options: InfluxStoreOptions;
   readonly #database: Database;
   readonly #sessions: InfluxSessions;
-  readonly #events: EventReader;
+  readonly #events: InfluxEvents;
   #closed = false;
 
   constructor(options: InfluxStoreOptions) {
@@ -64,7 +64,7 @@ export class InfluxStore implements Store {
     const { client, location, catalog, host, node, fields, sender } = options;
     this.#database = new Database(client, location);
     this.#sessions = new InfluxSessions(this.#database, catalog, { host, node, spool: sender.spoolId }, sender);
-    this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
+    this.#events = new InfluxEvents(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
   }
 

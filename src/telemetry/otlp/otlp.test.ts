@@ -4,14 +4,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { metricsOf } from './metric.js';
 import { poster, type PostResult } from './post.js';
 import { hrTimeOf, RecordMaker } from './record.js';
-import { imageOf, Resources } from './resource.js';
-import { Sender } from './sender.js';
+import { imageOf, OtlpResources } from './resource.js';
+import { OtlpSender } from './sender.js';
 import { createContainer } from '../../inventory/container.js';
 import type { TraceEvent } from '../../event/event.js';
 import { collectorType, logsOf, pointsOf, startCollector, type TestCollector } from '../../../test/support/otlp.js';
 import { until } from '../../../test/support/until.js';
 
-const resources = new Resources({ 'service.name': 'eunomia' });
+const resources = new OtlpResources({ 'service.name': 'eunomia' });
 const fields = {
   exec: [
     'time',
@@ -250,7 +250,7 @@ describe('the sender', () => {
       got.push(Buffer.from(body).toString());
       return { kind: 'TAKEN', body };
     };
-    const sender = new Sender({ ...quiet, post });
+    const sender = new OtlpSender({ ...quiet, post });
     for (const text of ['a', 'b', 'c']) sender.push(parcel(text, 2));
     expect(sender.counts).toMatchObject({ queued: 6, queuedBytes: 3 });
     await sender.empty();
@@ -259,7 +259,7 @@ describe('the sender', () => {
   });
 
   it('lets go of what is refused, and counts it', async () => {
-    const sender = new Sender({
+    const sender = new OtlpSender({
       ...quiet,
       post: async (body) => (body[0] === 98 ? { kind: 'REFUSED', problem: 'no such tenant' } : { kind: 'TAKEN', body }),
       rejected: (body) => ({ count: body[0] === 99 ? 2 : 0, problem: 'too old' }),
@@ -270,7 +270,7 @@ describe('the sender', () => {
   });
 
   it('goes on when the collector answers something that cannot be read, or rejects more than there was', async () => {
-    const sender = new Sender({
+    const sender = new OtlpSender({
       ...quiet,
       post: async (body) => ({ kind: 'TAKEN', body }),
       rejected: (body) => {
@@ -292,7 +292,7 @@ describe('the sender', () => {
 
   it('makes its callers wait for room', async () => {
     let taken = (_: PostResult): void => {};
-    const sender = new Sender({ ...quiet, post: () => new Promise((resolve) => (taken = resolve)) });
+    const sender = new OtlpSender({ ...quiet, post: () => new Promise((resolve) => (taken = resolve)) });
     sender.push(parcel('x'.repeat(11)));
     let room = false;
     const waiting = sender.room().then(() => (room = true));
@@ -304,7 +304,7 @@ describe('the sender', () => {
 
   it('keeps only the newest of metrics, besides those on their way', async () => {
     const got: string[] = [];
-    const sender = new Sender({
+    const sender = new OtlpSender({
       ...quiet,
       newestOnly: true,
       post: async (body) => (got.push(Buffer.from(body).toString()), { kind: 'TAKEN', body }),

@@ -15,7 +15,7 @@ export interface ExportedField {
 }
 
 /** `workerData` of the thread. */
-export interface ThreadSpec {
+export interface OtlpThreadSpec {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   /** PEM. */

@@ -5,7 +5,7 @@ import type { Container } from '../../inventory/container.js';
 import type { Bucket, Gap, TraceEvent } from '../../event/event.js';
 import { compileField, type FieldReader } from '../../catalog/catalog.js';
 import type { ExportedAlert, ExportedField, ExportedSession } from './protocol.js';
-import type { Resources } from './resource.js';
+import type { OtlpResources } from './resource.js';
 
 type Attributes = Record<string, ReadableLogRecord['attributes'][string]>;
 
@@ -42,11 +42,11 @@ interface Attribute {
 
 /** Makes log records of events, gaps and alerts. */
 export class RecordMaker {
-  readonly #resources: Resources;
+  readonly #resources: OtlpResources;
   readonly #scope: { readonly name: string; readonly version: string };
   readonly #attributes: ReadonlyMap<string, readonly Attribute[]>;
 
-  constructor(resources: Resources, version: string, fields: Readonly<Record<string, readonly ExportedField[]>>) {
+  constructor(resources: OtlpResources, version: string, fields: Readonly<Record<string, readonly ExportedField[]>>) {
     this.#resources = resources;
     this.#scope = { name: 'eunomia', version };
     this.#attributes = new Map(

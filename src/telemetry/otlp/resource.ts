@@ -9,7 +9,7 @@ const REMEMBERED = 1000;
  * Who something is told of, by OpenTelemetry's semantic conventions: this server, and the container. Processes are no resources here:
  * backends index by resource, and there is no bound to pids.
  */
-export class Resources {
+export class OtlpResources {
   readonly server: Resource;
   readonly #facts: ResourceFacts;
   readonly #byKey = new Map<string, Resource>();

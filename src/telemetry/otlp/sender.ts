@@ -9,7 +9,7 @@ export interface Parcel {
   readonly count: number;
 }
 
-export interface SenderOptions {
+export interface OtlpSenderOptions {
   readonly post: Post;
   /** How many of a request the collector says, in its response, that it did not take, and why. */
   readonly rejected: (response: Uint8Array) => { readonly count: number; readonly problem: string };
@@ -30,8 +30,8 @@ const MOST_SAID = 200;
  * Sends parcels in their order, one at a time. While the collector is away they wait, and are tried again ever less
  * often. What it refuses is counted and let go, as OTLP says: it would refuse it again.
  */
-export class Sender {
-  readonly #options: SenderOptions;
+export class OtlpSender {
+  readonly #options: OtlpSenderOptions;
   readonly #parcels: Parcel[] = [];
   readonly #roomers: (() => void)[] = [];
   #counts = { sent: 0, refused: 0, failures: 0 };
@@ -40,7 +40,7 @@ export class Sender {
   #problem: string | null = null;
   #sending: Promise<void> | null = null;
 
-  constructor(options: SenderOptions) {
+  constructor(options: OtlpSenderOptions) {
     this.#options = options;
   }
 

@@ -1,7 +1,7 @@
 import { Channel } from '../../base/channel.js';
 import { messageOf } from '../../base/errors.js';
 import { workerFile } from '../../base/paths.js';
-import type { ExportProtocol, Signal, SignalCounts, ThreadSpec } from './protocol.js';
+import type { ExportProtocol, Signal, SignalCounts, OtlpThreadSpec } from './protocol.js';
 
 const RESTART_MS = 5000;
 /** What waits is bounded to a few dozen mebibytes; what is more is a mistake of ours that is to end this thread alone. */
@@ -17,7 +17,7 @@ export class ExportThread {
   /** Of threads that have ended. */
   #before: Readonly<Record<Signal, SignalCounts>> = { logs: none, metrics: none };
 
-  constructor(spec: ThreadSpec, onProblem: (signal: Signal | 'thread', problem: string | null) => void) {
+  constructor(spec: OtlpThreadSpec, onProblem: (signal: Signal | 'thread', problem: string | null) => void) {
     this.#onProblem = onProblem;
     this.#channel = new Channel<ExportProtocol>({
       file: workerFile('telemetry/otlp/worker'),

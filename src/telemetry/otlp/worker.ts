@@ -5,10 +5,10 @@ import { serveChannel } from '../../base/channel.js';
 import { BatchReader } from '../../record/wire.js';
 import { metricsOf, pointsOf } from './metric.js';
 import { poster } from './post.js';
-import type { ExportedSession, ExportProtocol, ThreadSpec } from './protocol.js';
+import type { ExportedSession, ExportProtocol, OtlpThreadSpec } from './protocol.js';
 import { RecordMaker } from './record.js';
-import { Resources } from './resource.js';
-import { Sender } from './sender.js';
+import { OtlpResources } from './resource.js';
+import { OtlpSender } from './sender.js';
 
 /** The thread that exports: makes records, encodes them and talks to the collector, so that the thread that serves clients does not. */
 
@@ -19,13 +19,13 @@ const LINGER_MS = 500;
 const LOG_BYTES = 8 << 20;
 const TELL_EVERY_MS = 500;
 
-const spec = workerData as ThreadSpec;
+const spec = workerData as OtlpThreadSpec;
 const port = parentPort;
 if (!port) throw new Error('the export runs in a thread of its own');
 
-const resources = new Resources(spec.resource);
+const resources = new OtlpResources(spec.resource);
 const maker = new RecordMaker(resources, spec.version, spec.fields);
-const logs = new Sender({
+const logs = new OtlpSender({
   post: poster(`${spec.url}/v1/logs`, spec.headers, spec.ca),
   rejected: (response) => {
     const { partialSuccess } = ProtobufLogsSerializer.deserializeResponse(response);
@@ -34,7 +34,7 @@ const logs = new Sender({
   maxBytes: LOG_BYTES,
   newestOnly: false,
 });
-const metrics = new Sender({
+const metrics = new OtlpSender({
   post: poster(`${spec.url}/v1/metrics`, spec.headers, spec.ca),
   rejected: (response) => {
     const { partialSuccess } = ProtobufMetricsSerializer.deserializeResponse(response);

@@ -2,7 +2,7 @@ import { severities } from '../../event/severity.js';
 import { LabelValues, type MetricFamily, type MetricsSource } from '../../event/metric.js';
 
 /** Alerts that were raised, as `AlertBook.counts` has them. */
-export interface AlertCount {
+export interface AlertFigures {
   readonly severity: string;
   /** Who raised them: "plugin:NAME". */
   readonly source: string;
@@ -28,7 +28,7 @@ const IDLE_MS = 600_000;
  * `eunomia_alerts`, by state.
  */
 export class AlertMetrics implements MetricsSource {
-  readonly #counts: () => readonly AlertCount[];
+  readonly #counts: () => readonly AlertFigures[];
   readonly #sources: () => readonly string[];
   readonly #states: () => AlertStates;
   readonly #labels = new LabelValues(MAX_SOURCES, IDLE_MS, () => {});
@@ -37,7 +37,7 @@ export class AlertMetrics implements MetricsSource {
    * `sources` are those that may raise one: they have a series of 0 for each severity, since Prometheus takes no
    * increase from a series that begins at 1.
    */
-  constructor(counts: () => readonly AlertCount[], sources: () => readonly string[], states: () => AlertStates) {
+  constructor(counts: () => readonly AlertFigures[], sources: () => readonly string[], states: () => AlertStates) {
     this.#counts = counts;
     this.#sources = sources;
     this.#states = states;
@@ -52,7 +52,7 @@ export class AlertMetrics implements MetricsSource {
         .map((severity) => ({ severity, source, alerts: 0, raised: 0, silenced: 0, suppressed: 0 })),
     );
     const all = [...counts, ...silent].filter(({ source }) => this.#labels.of(source, nowMs) === source);
-    const family = (name: string, help: string, of: (count: AlertCount) => number): MetricFamily => ({
+    const family = (name: string, help: string, of: (count: AlertFigures) => number): MetricFamily => ({
       name,
       type: 'counter',
       help,

@@ -14,7 +14,7 @@ import { headerOffsets, initAt, type RecordBatch } from '../../record/batch.js';
 import type { SessionSpec } from '../../session/spec.js';
 import { containerLabel, sessionLabel, type LabelledSession } from './label.js';
 import { countedFields, DURATION_BOUNDS_NS, type CountedFields, type CountedTracker } from './reader.js';
-import { CountRow, type Durations, type Observation } from './row.js';
+import { CountRow, type Durations, type NewestObservation } from './row.js';
 
 export interface EventCountsOptions {
   readonly trackers: ReadonlyMap<string, CountedTracker>;
@@ -286,6 +286,6 @@ function histogram(labels: HistogramSample['labels'], { counts, newest, sumNs }:
 }
 
 /** Leads from a bucket to an event in it: `session(id: …) { events(after: CURSOR, first: 1) }`. */
-function exemplarOf({ ns, session, place, atMs }: Observation): Exemplar {
+function exemplarOf({ ns, session, place, atMs }: NewestObservation): Exemplar {
   return { labels: { session_id: session, cursor: cursorOf(session, place) }, value: ns / 1e9, atMs };
 }

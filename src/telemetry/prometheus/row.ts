@@ -5,7 +5,7 @@ const TWO_32 = 4_294_967_296;
 const NONE = 0xffffffff;
 
 /** The newest observation of a bucket. */
-export interface Observation {
+export interface NewestObservation {
   readonly ns: number;
   readonly session: string;
   /** Of the event in its session. */
@@ -15,7 +15,7 @@ export interface Observation {
 
 export interface Durations {
   readonly counts: Float64Array;
-  readonly newest: (Observation | null)[];
+  readonly newest: (NewestObservation | null)[];
   sumNs: number;
 }
 
@@ -38,7 +38,7 @@ export class CountRow {
     this.kinds = fields.kinds.map(() => new Map());
     this.durations = fields.durations.map(() => ({
       counts: new Float64Array(DURATION_BOUNDS_NS.length + 1),
-      newest: new Array<Observation | null>(DURATION_BOUNDS_NS.length + 1).fill(null),
+      newest: new Array<NewestObservation | null>(DURATION_BOUNDS_NS.length + 1).fill(null),
       sumNs: 0,
     }));
   }
@@ -124,7 +124,7 @@ function countDurations(
   into: Durations | undefined,
   { view, offsets, from, to }: Records,
   offset: number,
-  observe: (index: number, ns: number) => Observation,
+  observe: (index: number, ns: number) => NewestObservation,
 ): void {
   if (!into) return;
   /** Buckets that have an example of these records: one is enough. */

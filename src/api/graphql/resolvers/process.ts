@@ -11,7 +11,7 @@ import type {
 import type { ProcessView } from '../../../event/event.js';
 import { listeningPorts } from '../../../service/containers.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
-import type { Found } from '../../../service/processes.js';
+import type { FoundProcess } from '../../../service/processes.js';
 import { pageOf } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { connectionOfPage } from './session.js';
@@ -21,7 +21,7 @@ import { typed, type ResolverMap } from './types.js';
 /** As the registry has it: what resolvers of its fields get. */
 type Container = SessionHandle['containers'][number];
 
-type Read<Args> = (found: Found | null, args: Args, context: RequestContext) => unknown;
+type Read<Args> = (found: FoundProcess | null, args: Args, context: RequestContext) => unknown;
 
 /** A field of what the table knows of a process. No promise while nothing has to be waited for. */
 function looked<Args>(read: Read<Args>) {
@@ -32,7 +32,7 @@ function looked<Args>(read: Read<Args>) {
 }
 
 /** The same; null where it does not know the process. */
-function known(read: (found: Found, context: RequestContext) => unknown) {
+function known(read: (found: FoundProcess, context: RequestContext) => unknown) {
   return looked<object>((found, _args, context) => found && read(found, context));
 }
 
@@ -40,7 +40,7 @@ const ofImage = (name: 'executable' | 'executableState' | 'executableDeleted' | 
   known((found) => imageOf(found)?.[name] ?? null);
 const ofCwd = (name: 'cwd' | 'cwdState' | 'cwdDeleted') => known((found) => imageOf(found)?.[name] ?? null);
 
-function imageOf({ known: process, sighting }: Found) {
+function imageOf({ known: process, sighting }: FoundProcess) {
   return process.at(sighting.atNs).image;
 }
 
