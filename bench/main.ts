@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { advice } from './advice.js';
 import { compare } from './compare.js';
+import { CostFile } from './costs.js';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
 import { floods } from './floods.js';
@@ -24,6 +25,8 @@ interface BenchOptions {
   readonly quick: boolean;
   /** Of `trackers`: those that are measured; none is all. */
   readonly only: readonly string[];
+  /** Of `trackers`: takes their costs for the documentation. */
+  readonly costs: CostFile | null;
 }
 const benches: Readonly<Record<string, (report: Report, options: BenchOptions) => Promise<void>>> = {
   advice,
@@ -47,7 +50,7 @@ const benches: Readonly<Record<string, (report: Report, options: BenchOptions) =
 
 const usage =
   `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}; ` +
-  'trackers takes names of trackers too; or compare --before DIRECTORY NAME… [--json]';
+  'trackers takes names of trackers too, and --out FILE (docs/costs.json) for their costs; or compare --before DIRECTORY NAME… [--json]';
 
 function fail(message: string): never {
   process.stderr.write(`bench: ${message}\n`);
@@ -62,6 +65,7 @@ function readArguments() {
         json: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         before: { type: 'string' },
+        out: { type: 'string' },
       },
     });
   } catch (error) {
@@ -77,7 +81,8 @@ function benchOf(name: string) {
 /** What the arguments ask for. */
 function chosen(): (report: Report) => Promise<void> {
   const [name, ...more] = positionals;
-  const { before, quick } = values;
+  const { before, out, quick } = values;
+  if (out !== undefined && name !== 'trackers') fail(`--out belongs to trackers\n${usage}`);
   if (name === 'compare') {
     if (before === undefined || !more.length) fail(usage);
     more.forEach(benchOf);
@@ -85,7 +90,16 @@ function chosen(): (report: Report) => Promise<void> {
   }
   if (name === undefined || (more.length && name !== 'trackers') || before !== undefined) fail(usage);
   const bench = benchOf(name);
-  return (report) => bench(report, { quick, only: more });
+  const costs = out === undefined ? null : costFile(out);
+  return (report) => bench(report, { quick, only: more, costs });
+}
+
+function costFile(path: string): CostFile {
+  try {
+    return new CostFile(path);
+  } catch (error) {
+    return fail(`--out: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 const { values, positionals } = readArguments();
@@ -101,3 +115,4 @@ process.once('SIGTERM', () => process.exit(143));
 const report = new Report(positionals[0] ?? '', values.json);
 await bench(report);
 report.end();
+if (values.out !== undefined) process.stderr.write(`${values.out}: written; for docs/trackers.md: npm run build\n`);

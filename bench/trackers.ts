@@ -4,12 +4,13 @@ import type { TrackerDefinition } from '#eunomia/tracker/define.js';
 import { LocalEunomia } from './batch.js';
 import { buildPrograms } from './build.js';
 import { rotated } from './cost.js';
+import type { Cost, CostFile } from './costs.js';
 import { startEmptyAt } from './empty.js';
 import { median, type Report } from './figure.js';
 import { RING_BYTES, startBpftraceAt } from './peer.js';
 import { checkPeer, insideBoth, peers, startPeer, targetOf } from './peers.js';
 import { programNs, programRuns, withProgramStats } from './query/program.js';
-import { Workload, type CallKind } from './workload.js';
+import { Workload, operations, type CallKind } from './workload.js';
 
 interface Load {
   readonly kind: CallKind;
@@ -84,11 +85,11 @@ const BY_KERNEL = "by the kernel's count of their time";
  * tracepoints; and, where there is one, what a C program on libbpf adds that writes the same fields (bench/peers/), whose records are
  * compared with events first. All take turns in each round. The same inside the programs, by the kernel's own count. Also how long a
  * session takes to start, and the bytes of an event. `only`: of these trackers; where it is empty, of all, and `quick` is without bpftrace
- * and C programs then.
+ * and C programs then. `costs`: takes what the documentation tells of each.
  */
 export async function trackers(
   report: Report,
-  options: { readonly quick: boolean; readonly only: readonly string[] },
+  options: { readonly quick: boolean; readonly only: readonly string[]; readonly costs: CostFile | null },
 ): Promise<void> {
   const unknown = options.only.find((name) => !loads[name] && !rare.has(name));
   if (unknown !== undefined) throw new Error(`bench/trackers.ts names no workload for "${unknown}"`);
@@ -107,7 +108,8 @@ export async function trackers(
         const calls = options.quick ? Math.ceil(load.calls / 4) : load.calls;
         const rounds = options.quick ? 3 : 15;
         const peer = !options.quick || options.only.length > 0;
-        await measure(report, eunomia, process, definition, { ...load, calls }, { rounds, peer });
+        const cost = await measure(report, eunomia, process, definition, { ...load, calls }, { rounds, peer });
+        options.costs?.set(name, cost);
         if (load.alone) await process.close();
       }
     }
@@ -139,7 +141,7 @@ async function measure(
   definition: TrackerDefinition,
   { kind, calls, ringBytes = RING_BYTES }: Load,
   { rounds, peer }: { readonly rounds: number; readonly peer: boolean },
-): Promise<void> {
+): Promise<Cost> {
   const tracker = definition.name;
   const loadMs: number[] = [];
   const eventBytes: number[] = [];
@@ -258,6 +260,24 @@ async function measure(
     goal,
     BY_KERNEL,
   );
+  const addedNs = (name: string): number | null => medianOf(added.get(name));
+  const aside = eventless.has(tracker) ? ' (nothing that it watches happens)' : '';
+  return {
+    operation: `${operations[kind]}${aside}`,
+    untracedNs: median(untraced),
+    watchedNs: addedNs(WATCHED),
+    leanNs: addedNs(LEAN),
+    otherNs: addedNs(OTHER),
+    emptyNs: addedNs(EMPTY),
+    insideNs: medianOf(inside.get(WATCHED)?.perCall),
+    eventBytes: medianOf(eventBytes),
+    startMs: median(loadMs),
+    rounds,
+  };
+}
+
+function medianOf(values: readonly number[] = []): number | null {
+  return values.length ? median(values) : null;
 }
 
 function addRatio(report: Report, name: string, ours = Number.NaN, theirs = Number.NaN, note: string): void {

@@ -1,39 +1,34 @@
 import { programs } from './build.js';
 import { LineProcess } from './child.js';
 
-/**
- * `opened`: /dev/null is opened and closed. `refused`: an open that fails at once, the cheapest call that makes an
- * event. `executed`: a child runs /bin/true with two dozen arguments. `connected`: a TCP connection over loopback,
- * accepted and closed. `signalled`: SIGCONT to itself. `removed`: unlink of a path that does not exist, `unmounted`
- * umount of one. `bound`: a UDP socket, made, bound and closed. `asked`: a DNS query over
- * loopback, and its response. `trivial`: getppid, next to nothing but the way into
- * the kernel and back. `tuned`: a write of the value that vm/swappiness has. `probed`: access to /dev/kmsg. `forbidden`: acct, which a
- * seccomp filter refuses that the process has from then on; `permitted`: getppid, which that filter allows.
- */
-export type CallKind =
-  | 'opened'
-  | 'refused'
-  | 'executed'
-  | 'connected'
-  | 'signalled'
-  | 'removed'
-  | 'unmounted'
-  | 'bound'
-  | 'asked'
-  | 'empowered'
-  | 'greeted'
-  | 'cached'
-  | 'fetched'
-  | 'exchanged'
-  | 'flooded'
-  | 'misdialled'
-  | 'sought'
-  | 'switched'
-  | 'tuned'
-  | 'probed'
-  | 'forbidden'
-  | 'permitted'
-  | 'trivial';
+/** What a process does (bench/workload.c), by its name there. */
+export const operations = {
+  asked: 'a DNS query over loopback, and its response',
+  bound: 'a UDP socket: made, bound and closed',
+  cached: 'a read of 4 KiB of a file in memory',
+  connected: 'a TCP connection over loopback: connect, accept, both closes',
+  empowered: 'capset of the capabilities that it has',
+  exchanged: 'a byte and its echo on a TCP connection',
+  executed: 'a child that runs /bin/true with two dozen arguments',
+  fetched: 'a read of 4 KiB from a disk, with O_DIRECT',
+  flooded: "a datagram that is dropped, since its socket's buffer is full",
+  forbidden: 'acct, which a seccomp filter refuses that the process has from then on',
+  greeted: 'a TCP connection over loopback with a ClientHello',
+  misdialled: 'connect to a Unix domain socket that does not exist',
+  opened: '/dev/null is opened and closed',
+  permitted: 'getppid, which the filter of `forbidden` allows',
+  probed: 'access to /dev/kmsg',
+  refused: 'an open that fails at once, the cheapest call that makes an event',
+  removed: 'unlink of a path that does not exist',
+  signalled: 'SIGCONT to itself',
+  sought: 'msgget of a key that nothing has',
+  switched: 'a byte to another process on the same CPU, and back',
+  trivial: 'getppid, next to nothing but the way into the kernel and back',
+  tuned: 'a write of the value that vm/swappiness has',
+  unmounted: 'umount of a path that does not exist',
+} as const;
+
+export type CallKind = keyof typeof operations;
 
 export interface Work {
   readonly calls: number;

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError, filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
+import { costsFile, costsSection, readCosts } from './tracker-costs.mjs';
 
 const page = 'docs/trackers.md';
 const readme = 'README.md';
@@ -20,8 +21,9 @@ export async function writeTrackerDocs() {
     ...filesUnder('bpf'),
     'schema.graphql',
     'scripts/setup/tracker-docs.mjs',
+    'scripts/setup/tracker-costs.mjs',
     'src/linux/hook-capability.ts',
-    ...(existsSync(join(root, samplesFile)) ? [samplesFile] : []),
+    ...[samplesFile, costsFile].filter((file) => existsSync(join(root, file))),
   ];
   const inputs = () => hashOf([...sources, page, readme]);
   if (isDone('tracker-docs', inputs(), [page, readme])) return;
@@ -110,6 +112,7 @@ function isLater(kernel, other) {
 
 function trackersPage({ schema, trackers }) {
   const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
+  const costs = readCosts();
   const common = new Set(Object.keys(schema.getType('TraceEvent').getFields()));
   const isCommon = ({ path }) => common.has(path.split('.')[0]);
   const sections = trackers.map(({ tracker, runtime, capabilities }) =>
@@ -120,6 +123,7 @@ function trackersPage({ schema, trackers }) {
       schema.getType(tracker.eventType).description,
       tracker.fields.filter((field) => !isCommon(field)),
       samples[tracker.name],
+      tracker.name in costs,
     ),
   );
   const shared = Object.values(schema.getType('TraceEvent').getFields()).map(({ name, type, description }) => ({
@@ -150,17 +154,22 @@ ${table(
 An on-demand field is null in an event if nobody selected it when the event was captured: see \`Capture\` in
 [schema.graphql](../schema.graphql).
 
+${costsSection(
+  costs,
+  trackers.map(({ tracker }) => tracker.name),
+)}
+
 ${sections.join('\n')}`;
 }
 
-function section(tracker, { definition, hooks, layout }, capabilities, description, own, sample) {
+function section(tracker, { definition, hooks, layout }, capabilities, description, own, sample, isMeasured) {
   const { name, summary, minimumKernel, options, blindSpots } = tracker;
   const lacking = (definition.blindWithout ?? []).map(({ what, lacking: reason }) => `${what}: ${reason}.`);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
     `Requires Linux ${minimumKernel} or later, and ${capabilities.map(code).join(', ')}. ` +
       `Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} ` +
-      `bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
+      `bytes and its texts${isMeasured ? '; see [what it costs](#costs)' : ''}.`,
     options.length > 0
       ? table(
           ['Option', 'Type', 'Default'],

@@ -9,6 +9,10 @@ const { readmeWithTable, trackerDocs } = (await import(join(root, 'scripts/setup
   readmeWithTable: (text: string) => Promise<string>;
   trackerDocs: () => Promise<string>;
 };
+const { costsSection, readCosts } = (await import(join(root, 'scripts/setup/tracker-costs.mjs'))) as {
+  costsSection: (costs: object, names: readonly string[]) => string;
+  readCosts: () => Readonly<Record<string, unknown>>;
+};
 const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
 
 it('docs/trackers.md is what the contract, the definitions and the objects give: run `npm run build` and commit it', async () => {
@@ -42,6 +46,39 @@ describe('the table of README.md', () => {
     const row = (name: string) => rows.find((line) => line.startsWith(`| \`${name}\` |`));
     expect(row('udp')).toMatch(/ \(Linux 6\.3, needs `CAP_NET_ADMIN`\) \| `operations`, `failedOnly` \|$/);
     expect(row('exec')).not.toContain('Linux');
+  });
+});
+
+describe('costs', () => {
+  const run = { date: '2026-11-30', machine: '2 × CPU, Linux 6.18', load: 1.5, rounds: 15 };
+  const figures = { untracedNs: 3360, watchedNs: 1089, leanNs: 816, otherNs: -5, emptyNs: null, insideNs: 700 };
+  const open = { operation: 'an open', ...figures, eventBytes: 217.5, startMs: 24, ...run };
+
+  it('of trackers that were measured are in the page, with each figure of the file', async () => {
+    const [, section = ''] = /\n## Costs\n(.*?)\n## /s.exec(await trackerDocs()) ?? [];
+    const rows = section.split('\n').filter((line) => /^\| \[\w+\]\(#/.test(line));
+    expect(rows.map((row) => /\[(\w+)\]/.exec(row)?.[1])).toEqual(Object.keys(readCosts()));
+  });
+
+  it('are shown as they were measured, with the run that they are of', () => {
+    const quick = { ...open, rounds: 3 };
+    const section = costsSection({ exec: quick, open }, ['exec', 'exit', 'open']);
+    expect(section).toContain(
+      '| [open](#open) | an open | 3,360 | 1,089 | 700 | 816 | − 5 | – | 217.5 | 24 | 2 |\n\nNot measured: [exit](#exit).',
+    );
+    expect(section).toContain(
+      '1. 2026-11-30, 2 × CPU, Linux 6.18, medians of 3 rounds, `--quick`: an indication, load average 1.5',
+    );
+    expect(section).toContain('2. 2026-11-30, 2 × CPU, Linux 6.18, medians of 15 rounds, load average 1.5 before it.');
+    expect(costsSection({}, ['exec'])).toContain('No tracker has been measured.');
+  });
+
+  it.each([
+    ['of a tracker that is gone', { gone: open }, 'gone: there is no such tracker'],
+    ['without a figure', { open: { ...open, leanNs: undefined } }, 'open.leanNs is no number'],
+    ['without their run', { open: { ...open, date: '' } }, 'when, where and in how many rounds'],
+  ])('%s are refused', (_what, costs, message) => {
+    expect(() => costsSection(costs, ['open'])).toThrow(message);
   });
 });
 

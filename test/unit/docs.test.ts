@@ -192,7 +192,17 @@ describe('commands in the documentation', () => {
     const own = [program, ...program.commands.flatMap((each) => [each, ...each.commands])].flatMap((command) =>
       command.options.flatMap(({ long }) => long ?? []),
     );
-    const others = ['--', '--NAME', '--no-NAME', '--version', '--help', '--changed', '--quick', '--json'].concat(
+    const others = [
+      '--',
+      '--NAME',
+      '--no-NAME',
+      '--version',
+      '--help',
+      '--changed',
+      '--quick',
+      '--json',
+      '--out',
+    ].concat(
       ['--network', '--pid', '--privileged', '--cgroupns', '--secret', '--build-arg'], // Docker's
     );
     const known = new Set([...own, ...others]);
