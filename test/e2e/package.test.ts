@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
@@ -11,11 +11,12 @@ import { firstLine, start } from '../support/workload.js';
 
 const run = promisify(execFile);
 let folder: string;
+let checkout: string;
 let env: NodeJS.ProcessEnv;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-package-'));
-  const checkout = join(folder, 'checkout');
+  checkout = join(folder, 'checkout');
   await copyCheckout(checkout);
   await run('npm', ['run', '--silent', 'package', '--', '--pack-destination', folder], {
     cwd: checkout,
@@ -45,7 +46,6 @@ const installed = (path: string): string => join(folder, 'installed/lib/node_mod
 it('holds what runs, for both architectures, and nothing else', async () => {
   expect((await readdir(installed('.'))).sort()).toEqual([
     'CHANGELOG.md',
-    'CONTRIBUTING.md',
     'LICENSE',
     'LICENSES',
     'README.md',
@@ -80,11 +80,26 @@ it('holds what runs, for both architectures, and nothing else', async () => {
   for (const name of ['typescript', 'vitest', 'oxlint']) expect(dependencies).not.toContain(name);
 });
 
-it('has what README.md links', async () => {
-  const readme = await readFile(installed('README.md'), 'utf8');
-  const links = [...readme.matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, link = '']) => link);
-  expect(links).toContain('docs/configuration.md');
-  expect(links.filter((link) => !existsSync(installed(link)))).toEqual([]);
+it('has what its pages link, and no pages that only developers need', async () => {
+  const pages = ['README.md', 'CHANGELOG.md', 'SECURITY.md'].concat(
+    (await readdir(installed('docs'))).map((name) => `docs/${name}`),
+  );
+  expect(pages).toContain('docs/configuration.md');
+  for (const other of ['docs/decisions', 'docs/architecture.md', 'docs/benchmarks.md'])
+    expect(pages).not.toContain(other);
+  const broken: string[] = [];
+  for (const page of pages) {
+    const text = await readFile(installed(page), 'utf8');
+    for (const [, link = ''] of text.replaceAll(/^```.*?^```$/gms, '').matchAll(/\]\((?![a-z]+:)([^)#\s]+)/g))
+      if (!existsSync(installed(join(dirname(page), link)))) broken.push(`${page}: ${link}`);
+  }
+  expect(broken).toEqual([]);
+});
+
+it('leaves the pages of the checkout as they were', async () => {
+  for (const page of ['README.md', 'docs/rules.md'])
+    expect(await readFile(join(checkout, page), 'utf8')).toBe(await readFile(join(root, page), 'utf8'));
+  expect(await readFile(installed('docs/rules.md'), 'utf8')).not.toContain('decisions/');
 });
 
 it('has a manual page, which man finds', async () => {
