@@ -28,15 +28,16 @@ struct eu_counter {
 struct eu_control {
 	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
 	/*
-	 * 0: each record wakes the reader, who sleeps. Else it looks by itself, and is woken only where so many bytes wait: all
-	 * ones is never.
+	 * 0: each record wakes the reader, who sleeps. Else it looks by itself, and is woken only where so many bytes wait as the lower half
+	 * says, once: the upper half is another one at each of its looks. All ones is never.
 	 */
 	volatile __u64 wake_at;
 	volatile __u64 aggregate_side; /* which of the two maps programs add to (aggregate.bpf.h) */
 	volatile __u64 hooked_ns;      /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
 	volatile __u64 stack_turn; /* the turn that the last stack was captured in, and how many were (stack.bpf.h) */
 	__u64 stack_count;
-	__u64 unused[2];
+	volatile __u64 woken_at; /* the `wake_at` that the reader was woken by last */
+	__u64 unused[1];
 	struct eu_counter counters[EU_MAX_CPUS];
 };
 /* A section, and so a map, of its own: at offset 0 of `.data.eu_control`. */
@@ -235,8 +236,10 @@ static __always_inline __u64 eu_wakeup(__u32 size)
 
 	if (!wake_at)
 		return 0;
-	if (wake_at == ~0ULL || bpf_ringbuf_query(&eu_ring, BPF_RB_AVAIL_DATA) + size < wake_at)
+	if (wake_at == ~0ULL || wake_at == eu_control.woken_at ||
+	    bpf_ringbuf_query(&eu_ring, BPF_RB_AVAIL_DATA) + size < (__u32)wake_at)
 		return BPF_RB_NO_WAKEUP;
+	eu_control.woken_at = wake_at;
 	return BPF_RB_FORCE_WAKEUP;
 }
 

@@ -56,6 +56,8 @@ export class Source {
   /** Attaching and detaching on demand, one after the other. */
   #hooking: Promise<void> = Promise.resolve();
   #detached = false;
+  /** Makes each `setWakeAt` another one to the programs. */
+  #wakeTurn = 0n;
   /** Of all objects, at the last `newlyLost`. */
   #lost = 0;
 
@@ -175,11 +177,11 @@ export class Source {
   }
 
   /**
-   * Its programs wake the thread where so many bytes wait: 0 is each record, infinity never. To wake it costs them more than all the
-   * rest.
+   * Its programs wake the thread where so many bytes wait, each object's once until the next call: 0 is each record that comes into an
+   * empty ring, infinity never. To wake it costs them more than all the rest.
    */
   setWakeAt(bytes: number): void {
-    const word = Number.isFinite(bytes) ? BigInt(bytes) : NEVER;
+    const word = bytes === 0 ? 0n : Number.isFinite(bytes) ? (++this.#wakeTurn << 32n) | BigInt(bytes) : NEVER;
     for (const control of this.#controls) Atomics.store(control, WAKE_AT, word);
   }
 
