@@ -7,6 +7,7 @@
 #define EUNOMIA_ADDRESSED_BPF_H
 
 #include "cgroup.bpf.h"
+#include "header.bpf.h"
 #include "sock.bpf.h"
 
 #define MSG_PEEK 2 /* include/linux/socket.h */
@@ -27,9 +28,12 @@ struct {
 
 static __always_inline void eu_note(struct bpf_sock_addr *ctx, const eu_ip *address)
 {
-	__u32 tid = bpf_get_current_task_btf()->pid;
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct eu_addressed addressed = { .address = *address, .port = bpf_ntohs(ctx->user_port) };
+	__u32 tid = task->pid;
 
+	if (!eu_uring_wanted(task))
+		return;
 	addressed.socket = eu_address(ctx->sk);
 	bpf_map_update_elem(&eu_addressed_by, &tid, &addressed, BPF_ANY);
 }
@@ -76,7 +80,7 @@ static __always_inline void eu_note_ipv6(struct bpf_sock_addr *ctx)
 /*
  * The other end of what the current thread has just sent or received by the socket: false, and nothing written, where it is not known. A
  * socket that has a peer may have been used to address another one. Each is told once: to be called also for what is not reported, a call
- * that failed or a peek, else the next call would have it.
+ * that failed or a peek, else the next call would have it. Only of who is wanted (eu_uring_wanted).
  */
 static __always_inline bool eu_take_remote(struct sock *sk, __u16 family, eu_ip *address, __u16 *port)
 {

@@ -155,17 +155,19 @@ static __always_inline void transferred(struct sock *sk, long ret, enum what wha
 	__u16 family = sk->__sk_common.skc_family, port = 0;
 	struct peer peer = {};
 	struct eu_header header;
+	bool wanted;
 
 	if (family != AF_INET && family != AF_INET6)
 		return;
-	/* Of other protocols, whom they addressed is to be taken, and whose they are noted, whoever it is. */
-	if (sk->sk_protocol == IPPROTO_TCP && !eu_uring_wanted(task))
+	wanted = eu_uring_wanted(task);
+	if (!wanted && sk->sk_protocol == IPPROTO_TCP)
 		return;
-	peer.known = eu_take_remote(sk, family, &peer.address, &port);
+	if (wanted)
+		peer.known = eu_take_remote(sk, family, &peer.address, &port);
 	if (ret < 0 || what == PEEKED)
 		return;
-	eu_own_datagrams(sk);
-	if (sk->sk_protocol != IPPROTO_TCP && !eu_uring_wanted(task))
+	eu_own_datagrams(sk); /* also of who is not wanted */
+	if (!wanted)
 		return;
 	eu_uring_fill(&header, task);
 	peer.protocol = sk->sk_protocol;

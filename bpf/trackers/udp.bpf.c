@@ -52,14 +52,14 @@ static __always_inline void report(struct sock *sk, long ret, enum udp_operation
 
 	if (sk->sk_protocol != IPPROTO_UDP || (family != AF_INET && family != AF_INET6))
 		return;
+	if (!eu_uring_wanted(task))
+		return;
 	known = eu_take_remote(sk, family, &remote, &remote_port);
 	ret = ret <= -512 && ret >= -516 ? -4 : ret; /* as eu_user_ret */
 	/* That there is nothing to receive is no datagram. */
 	if (peeks || (failed_only && ret >= 0) || (ret == -EAGAIN && operation == UDP_OPERATION_RECEIVE))
 		return;
 	if (operations && !(operations >> operation & 1))
-		return;
-	if (!eu_uring_wanted(task))
 		return;
 	local_port = sk->__sk_common.skc_num;
 	eu_sock_local_ip(sk, family, &local);
