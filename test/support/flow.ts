@@ -30,7 +30,8 @@ static void say(int fd)
 	struct tcp_info info = {};
 	socklen_t length = sizeof(info);
 	printf("%d %ld %ld %ld %ld", getpid(), sends, sent, receives, received);
-	if (fd >= 0 && !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length)) printf(" %u %u", info.tcpi_segs_out, info.tcpi_segs_in);
+	if (fd >= 0 && !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
+		printf(" %u %u %llu", info.tcpi_segs_out, info.tcpi_segs_in, info.tcpi_bytes_retrans);
 	printf("\\n"); fflush(stdout);
 }
 static void to(const char *host)
