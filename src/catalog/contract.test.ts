@@ -287,15 +287,13 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
     it('feeds reports from fields that its events have, by options that it has', () => {
       const feed = runtime.definition.report;
       if (!feed) return;
-      const { demand = [], restricting = [], extending = [], supersededBy = [] } = feed;
+      const { demand = [], restricting = [], extending = [], neutral = [], supersededBy = [] } = feed;
       const { options } = catalog.need(name);
       expect(runtime.onDemand).toEqual(expect.arrayContaining([...demand]));
       expect(options.map((option) => option.name)).toEqual(
-        expect.arrayContaining([...restricting.map(({ option }) => option), ...extending]),
+        expect.arrayContaining([...restricting.map(({ option }) => option), ...extending, ...neutral]),
       );
-      // What leaves no event out, whatever it is set to.
-      const neutral = ['every', 'latency', 'arguments'];
-      const told = [...restricting.map(({ option }) => option), ...extending, ...neutral];
+      const told = [...restricting.map(({ option }) => option), ...extending, ...neutral, 'every'];
       expect(options.map((option) => option.name).filter((option) => !told.includes(option))).toEqual([]);
       for (const { sections = [], says } of restricting) {
         expect(sectionsOf[feed.feeds]).toEqual(expect.arrayContaining([...sections]));

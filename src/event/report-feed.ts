@@ -212,6 +212,8 @@ export interface ReportFeed<Kind extends FactKind = FactKind, Event extends Trac
   readonly restricting?: readonly Restriction[];
   /** Options that, when true, add events which the tracker leaves out by default. Default: none. */
   readonly extending?: readonly string[];
+  /** Options, besides `every`, that neither exclude nor add events, whatever they are set to. Default: none. */
+  readonly neutral?: readonly string[];
   /**
    * Trackers that observe the same, at a lower cost. In a session that also runs one of them, this tracker's events are not counted: they
    * would be counted twice. Default: none.

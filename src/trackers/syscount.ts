@@ -64,5 +64,6 @@ export default defineTracker({
         : { name, abi: abi ?? null, argument: argument ?? null, count: Number(count), errors: Number(errors) },
     restricting: restrictingCalls,
     extending: ['ownCalls'],
+    neutral: ['latency', 'arguments'],
   }),
 });
