@@ -4,6 +4,11 @@ export function contractProblems(contract: {
   readonly version: string;
   readonly changelog: string;
 }): readonly string[];
+export function raisedVersion(contract: {
+  readonly released: string;
+  readonly current: string;
+  readonly version: string;
+}): string;
 export function checkContract(): readonly string[];
 export function releasedText(schema: string, version: string): string;
 export function changesOf(

@@ -22,6 +22,7 @@ import {
 import { root } from './setup/project.mjs';
 
 const releasedFile = 'scripts/contract/released.graphql';
+const versionFile = 'src/base/api-version.ts';
 const HEADER = /^# API (\d+)\.(\d+)\b/;
 const VERSION = /^(\d+)\.(\d+)$/;
 /** What a deprecation says: since when, and what to use. */
@@ -63,6 +64,34 @@ export function contractProblems({ released, current, version, changelog }) {
       problems.push(`\`${where}\` is deprecated because "${reason}": write "Since API MAJOR.MINOR: use …".`);
   }
   return problems;
+}
+
+/** `version`, or, where it is too low for what has changed since the release, the lowest one that is not. */
+export function raisedVersion({ released, current, version }) {
+  const { breaking, added } = changesOf(released, current);
+  const [, oldMajor, oldMinor] = numbersOf(
+    HEADER,
+    released,
+    `${releasedFile}: the first line is no "# API MAJOR.MINOR"`,
+  );
+  const [, major, minor] = numbersOf(VERSION, version, `API_VERSION is "${version}"; write MAJOR.MINOR`);
+  const [leastMajor, leastMinor] =
+    breaking.length > 0 && oldMajor > 0
+      ? [oldMajor + 1, 0]
+      : [oldMajor, breaking.length + added.length > 0 ? oldMinor + 1 : oldMinor];
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor) ? version : `${leastMajor}.${leastMinor}`;
+}
+
+/** Raises API_VERSION of the source where the contract needs it. Returns the new version, null where it stays. */
+export function raiseVersionOfSource() {
+  const version = versionOfSource();
+  const raised = raisedVersion({ released: read(releasedFile), current: read('schema.graphql'), version });
+  if (raised === version) return null;
+  writeFileSync(
+    join(root, versionFile),
+    read(versionFile).replace(`API_VERSION = '${version}'`, `API_VERSION = '${raised}'`),
+  );
+  return raised;
 }
 
 /** What a release changes for clients: what breaks them, a sentence each, and where something is new. */
@@ -168,7 +197,7 @@ function read(path) {
 }
 
 function versionOfSource() {
-  return /API_VERSION = '([^']*)'/.exec(read('src/base/api-version.ts'))?.[1] ?? '';
+  return /API_VERSION = '([^']*)'/.exec(read(versionFile))?.[1] ?? '';
 }
 
 /** As `contractProblems`, of the files as they are. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { buildSchema, isScalarType, isSpecifiedScalarType } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { root } from '../src/base/paths.js';
-import { changesOf, checkContract, contractProblems, releasedText } from './contract.mjs';
+import { changesOf, checkContract, contractProblems, raisedVersion, releasedText } from './contract.mjs';
 
 const before = `
   enum Colour { RED GREEN }
@@ -96,6 +96,23 @@ it('what is new takes a minor version', () => {
   ]);
   expect(problemsOf({ ...change, version: '1.5', released: '1.4' })).toEqual([]);
   expect(problemsOf({ version: '1.4', released: '1.4' })).toEqual([]);
+});
+
+it.each([
+  ['0.1', '0.1', before, '0.1'],
+  ['0.1', '0.1', before.replace('type Thing {', 'type Thing { more: Int'), '0.2'],
+  ['0.1', '0.1', before.replace('name: String! size', 'size'), '0.2'],
+  ['0.1', '0.3', before.replace('name: String! size', 'size'), '0.3'],
+  ['0.1', '1.0', before, '1.0'],
+  ['1.4', '1.4', before, '1.4'],
+  ['1.4', '1.4', before.replace('type Thing {', 'type Thing { more: Int'), '1.5'],
+  ['1.4', '1.5', before.replace('name: String! size', 'size'), '2.0'],
+  ['1.4', '2.0', before.replace('name: String! size', 'size'), '2.0'],
+])('after API %s, the set-up raises %s no further than the schema needs', (released, version, current, expected) => {
+  const text = releasedText(before, released);
+  expect(raisedVersion({ released: text, current, version })).toBe(expected);
+  const problems = contractProblems({ released: text, current, version: expected, changelog: '' });
+  expect(problems.filter((problem) => problem.includes('raise API_VERSION'))).toEqual([]);
 });
 
 it('a deprecation says since when, and what to use', () => {

@@ -12,7 +12,7 @@ import { installPackages } from './setup/packages.mjs';
 import { SetupError, beQuiet, say, steps } from './setup/project.mjs';
 import { systemInstaller } from './setup/system.mjs';
 import { writeTrackerDocs } from './setup/tracker-docs.mjs';
-import { assembleContract, compileBench, compileSource, generateTypes } from './setup/typescript.mjs';
+import { assembleContract, compileBench, compileSource, generateTypes, raiseApiVersion } from './setup/typescript.mjs';
 
 /** Throws a SetupError that says what would be right. */
 export async function setUp({ quiet = false, tests = false, bench = false, everyArchitecture = false } = {}) {
@@ -23,6 +23,7 @@ export async function setUp({ quiet = false, tests = false, bench = false, every
   await exclusively(async () => {
     const compileTypeScript = async () => {
       await assembleContract();
+      await raiseApiVersion();
       await generateTypes();
       await compileSource();
       await bundleSource();

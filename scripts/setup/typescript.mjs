@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { SetupError, filesUnder, hashOf, isDone, isSource, markDone, root, runTool, say } from './project.mjs';
 
 const contract = 'schema.graphql';
+const released = 'scripts/contract/released.graphql';
 const generated = 'src/generated/schema.ts';
 const pluginEvents = 'src/generated/plugin-event.ts';
 
@@ -30,6 +31,17 @@ export async function assembleContract() {
   }
   markDone('assembled', hashOf([contract]));
   markDone('schema', inputs());
+}
+
+/** Raises the version of the schema where a release has less: who adds a tracker need not think of it. */
+export async function raiseApiVersion() {
+  const inputs = () => hashOf([contract, released, 'src/base/api-version.ts', 'scripts/contract.mjs']);
+  if (!existsSync(join(root, released)) || isDone('api-version', inputs(), [])) return;
+  // Only now: `graphql` is installed by the step before.
+  const { raiseVersionOfSource } = await import('../contract.mjs');
+  const raised = raiseVersionOfSource();
+  if (raised !== null) say(`raising the version of the schema to ${raised}`);
+  markDone('api-version', inputs());
 }
 
 export async function generateTypes() {
