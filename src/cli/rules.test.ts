@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
 import { root } from '../base/paths.js';
+import { plainOutput } from './output.js';
 import { runProgram } from './program.js';
 import type { World } from './world.js';
 import type { TraceEvent } from '../event/event.js';
@@ -16,6 +17,7 @@ import { RuleEngine } from '../rules/engine.js';
 import { readTests, runTest } from '../rules/trial/index.js';
 import { checkRules, createRuleContext, explainRulesAt, testRules } from '../server/rule-test.js';
 import { blocksIn, blocksRunBy } from '../../test/support/page.js';
+import { nobody } from '../../test/support/program.js';
 import { at } from '../../test/support/rules.js';
 
 let folder: string;
@@ -29,18 +31,15 @@ const put = (name: string, text: string): void => writeFileSync(join(folder, nam
 /** What the command prints; the folder as "DIR". */
 async function eunomia(...argv: readonly string[]): Promise<{ code: number; out: string; told: string }> {
   let [out, told] = ['', ''];
-  const world = {
+  const world: World = {
+    ...nobody,
     rules: { check: checkRules, test: testRules, explain: explainRulesAt },
-    output: {
-      width: null,
-      write: async (text: string) => {
-        out += text;
-        return true;
-      },
-    },
-    tell: (line: string) => (told += `${line}\n`),
-    signal: new AbortController().signal,
-  } as unknown as World;
+    output: plainOutput(async (text) => {
+      out += String(text);
+      return true;
+    }),
+    tell: (line) => (told += `${line}\n`),
+  };
   const code = await runProgram(
     argv.map((word) => word.replace('DIR', folder)),
     '1.2.3',

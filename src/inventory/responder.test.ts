@@ -48,7 +48,7 @@ it('stops a container, but not the one in which the server runs', async () => {
   expect(acts).toEqual(['stop a']);
   const within = new Responder({
     act: () => Promise.reject(new Error('is not to be called')),
-    resolvePid: () => Promise.resolve({ id: 'a' } as never),
+    resolvePid: () => Promise.resolve({ id: 'a' }),
   });
   await expect(within.container('a', 'pause')).rejects.toThrow('the server runs in this container');
 });

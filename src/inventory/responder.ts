@@ -2,6 +2,7 @@ import { readlink } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { bootNamespaceNs } from '../kernel/clock.js';
 import { Pidfd } from '../kernel/pidfd.js';
+import type { Container } from './container.js';
 import { INITIAL_PID_NS, startTicks, TICK_NS } from './process.js';
 import type { ContainerRegistry } from './registry.js';
 import type { ContainerAction } from './source.js';
@@ -13,11 +14,16 @@ export interface ProcessKey {
   readonly startNs: number;
 }
 
+/** What is needed of a `ContainerRegistry`. */
+interface ActedOn extends Pick<ContainerRegistry, 'act'> {
+  resolvePid(pid: number): Promise<Pick<Container, 'id'> | null | undefined>;
+}
+
 /** Acts on processes and containers. What it must not do, and what fails, rejects with an Error that says why. */
 export class Responder {
-  readonly #registry: Pick<ContainerRegistry, 'act' | 'resolvePid'>;
+  readonly #registry: ActedOn;
 
-  constructor(registry: Pick<ContainerRegistry, 'act' | 'resolvePid'>) {
+  constructor(registry: ActedOn) {
     this.#registry = registry;
   }
 

@@ -12,7 +12,7 @@ const caller = callerOf('viewer');
 const book = new AlertBook();
 const alerts = new Alerts({
   alerts: book,
-  webhooks: { stats: () => [], close: () => Promise.resolve() } as never,
+  webhooks: { stats: () => [] },
   log: createLog('silent'),
 });
 const alertOf = (i: number): NewAlert => ({

@@ -77,11 +77,15 @@ const groupKeys: Readonly<Record<AlertGroup, (alert: Alert) => string | null>> =
   SESSION: ({ session }) => session,
 };
 
+interface AlertsParts extends Pick<Parts, 'alerts' | 'log'> {
+  readonly webhooks: Pick<Parts['webhooks'], 'stats'>;
+}
+
 /** What plugins and rules raised, and what people do with it. */
 export class Alerts {
-  readonly #parts: Pick<Parts, 'alerts' | 'webhooks' | 'log'>;
+  readonly #parts: AlertsParts;
 
-  constructor(parts: Pick<Parts, 'alerts' | 'webhooks' | 'log'>) {
+  constructor(parts: AlertsParts) {
     this.#parts = parts;
   }
 

@@ -13,6 +13,7 @@ import { RecordBatch } from '../../src/record/batch.js';
 import { textOfNanos } from '../../src/record/nanos.js';
 import { compileView } from '../../src/record/view.js';
 import type { DuckStore } from '../../src/storage/duckdb/index.js';
+import type { StopReason } from '../../src/session/spec.js';
 import type { SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import exit from '../../src/trackers/exit.js';
 import { layoutOf, packed, recordOf } from '../support/record.js';
@@ -129,7 +130,7 @@ describe('an export of a range of time', () => {
       const sessions = fc.array(
         fc.record({
           steps: fc.array(step, { maxLength: 5 }),
-          reason: fc.constantFrom('REQUESTED', 'ERROR', 'INTERRUPTED'),
+          reason: fc.constantFrom<StopReason>('REQUESTED', 'ERROR', 'INTERRUPTED'),
         }),
         { minLength: 1, maxLength: 3 },
       );
@@ -146,7 +147,7 @@ describe('an export of a range of time', () => {
               gap: hole && gap(hole.from, hole.from + hole.for, hole.lost, hole.dropped),
               times,
             }));
-            await write(store, ids[i] ?? '', made, { stopReason: reason as never });
+            await write(store, ids[i] ?? '', made, { stopReason: reason });
           }
           const [since, to] = [at(from), at(from + span + 1)];
           const chosen = named ? ids.slice(0, 2) : ids;

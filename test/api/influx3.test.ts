@@ -211,7 +211,7 @@ describe('events in an InfluxDB 3', () => {
     await sink.write([sliceOf(execs, 0), sliceOf(exits, execs.length)], null);
     await sink.finish(ended);
     const before = server.requests.length;
-    const rows = await aggregate({ store } as never, storedQuery(record.id, null, trackers), {
+    const rows = await aggregate({ store }, storedQuery(record.id, null, trackers), {
       ...total,
       groupBy: ['tracker'],
       window: { size: 10_000 },
@@ -223,7 +223,7 @@ describe('events in an InfluxDB 3', () => {
       ['exec', 10, timeAt(at + 20_000)],
     ]);
     expect(server.requests.slice(before).filter((each) => each.includes('UNION ALL'))).toHaveLength(1);
-    const [other, failed] = await aggregate({ store } as never, storedQuery(record.id), {
+    const [other, failed] = await aggregate({ store }, storedQuery(record.id), {
       groupBy: ['errno'],
       measures: [
         { fn: 'SUM', field: 'process.pid', name: 'sum' },
@@ -293,7 +293,7 @@ describe('an InfluxDB 3', () => {
     const events = Array.from({ length: 20 }, (_, i) => execEvent(timeAt(BASE, i), { errno: i % 4 ? null : 'EACCES' }));
     await sink.write([sliceOf(events, 0)], null);
     await sink.finish(ended);
-    const rows = await aggregate({ store } as never, storedQuery(record.id), total);
+    const rows = await aggregate({ store }, storedQuery(record.id), total);
     expect(rows.map(({ key, count }) => [key[0]?.value, count])).toEqual([
       [null, 15],
       ['EACCES', 5],

@@ -26,7 +26,7 @@ describe('in process', () => {
         callerOf('operator'),
       ),
     );
-    const id = startedId({ json: { data: started as never } });
+    const id = startedId({ json: { data: started } });
     const stream = await executeLocally(
       fixture.service,
       { query: 'subscription ($id: ID!) { events(session: $id) { events { bootNs } } }', variables: { id } },

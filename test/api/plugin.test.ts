@@ -138,7 +138,7 @@ describe('a session', () => {
         },
       ],
     });
-    const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
+    const id = startedId({ json: started });
     expect(fixture.services.manager.get(id)?.captured()).toContain('args');
     const again = await ask(
       'mutation ($id: ID!) { attachPlugin(session: $id, plugin: "p") { state } }',
@@ -213,7 +213,7 @@ describe('a session', () => {
 it('alerts and attachments lead to the plugin as long as one of its name is loaded', async () => {
   await load(source('p'));
   const started = await ask(START, { plugins: [{ name: 'p' }] }, 'operator');
-  const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
+  const id = startedId({ json: started });
   const alert = { title: 't', message: 'm', time: null, tracker: null, process: null, container: null, key: null };
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: id, source: 'plugin:p' });
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: id, source: 'p' });
@@ -288,7 +288,7 @@ describe('live, over WebSocket', () => {
   it('a reader gets what a plugin finds, what it found before if it asks, and the end', async () => {
     await load(source('p'));
     const started = await ask(START, { plugins: [{ name: 'p' }] }, 'operator');
-    const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
+    const id = startedId({ json: started });
     const attachment = fixture.services.plugins.need(id, 'p');
     attachment.results.add(
       [

@@ -478,7 +478,7 @@ export interface GraphQLAnswer<Data = Record<string, never>> {
 }
 
 /** The id in the response to startSession. */
-export function startedId({ json }: { readonly json: GraphQLAnswer }): string {
+export function startedId({ json }: { readonly json: GraphQLAnswer<Readonly<Record<string, unknown>>> }): string {
   const started: unknown = json.data?.['startSession'];
   if (typeof started === 'object' && started !== null && 'id' in started) return String(started.id);
   throw new Error(`no session was started: ${JSON.stringify(json)}`);

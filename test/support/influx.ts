@@ -198,7 +198,7 @@ export async function storeOn(
 
 /** As the API asks: what the store cannot do is done with the events that it gives. */
 export async function aggregate(
-  { store }: TestStore,
+  { store }: Pick<TestStore, 'store'>,
   query: EventQuery,
   input: AggregateInput,
 ): Promise<readonly AggregateRow[]> {

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
 import { contractSchema } from '../../src/api/graphql/schema.js';
+import type { EventBatch } from '../../src/record/batch.js';
+import type { Slice } from '../../src/record/batch-buffer.js';
 import { DuckStore, type DuckOptions } from '../../src/storage/duckdb/index.js';
 import type { EventQuery, HistoryRange, SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import { FilterFields } from '../../src/filter/index.js';
@@ -99,6 +101,6 @@ export const everything = (trackers: readonly string[]): EventQuery => ({
   filter: null,
 });
 
-export function slicesOf(batches: readonly { readonly count: number }[]) {
-  return batches.map((batch) => ({ batch: batch as never, from: 0, to: batch.count }));
+export function slicesOf(batches: readonly EventBatch[]): readonly Slice[] {
+  return batches.map((batch) => ({ batch, from: 0, to: batch.count }));
 }

@@ -32,12 +32,14 @@ export type BatchEntry =
   | { readonly kind: 'events'; readonly key: string; readonly shape: JsonShape }
   | { readonly kind: 'gap'; readonly key: string; readonly nullable: boolean; readonly entries: readonly JsonEntry[] };
 
+type WrittenOperation = Pick<Execution, 'schema' | 'document' | 'operation' | 'variables'>;
+
 /**
  * The plan of a subscription whose batches can be written as text straight from their records; null when an executor of
  * GraphQL has to make them: it is no subscription to `events`, or it selects what a resolver makes or what takes arguments
  * (`container { labels }`, `label`, `pod`). Fragments, aliases, @skip and @include are evaluated by graphql-js itself, per operation.
  */
-export function planText({ schema, document, operation, variables }: Execution): TextPlan | null {
+export function planText({ schema, document, operation, variables }: WrittenOperation): TextPlan | null {
   const root = schema.getSubscriptionType();
   if (operation.operation !== 'subscription' || !root) return null;
   const fragments = Object.fromEntries(

@@ -52,7 +52,7 @@ export interface EmbeddedEventsOptions {
   readonly query: Query;
   readonly facts: StoredFacts;
   readonly tables: readonly EventTable[];
-  readonly catalog: Catalog;
+  readonly catalog: Pick<Catalog, 'get'>;
   readonly fields: FilterFields;
   /** The processes that are stored of a session, by its number. */
   readonly pastOf: (number: number) => Promise<PastProcesses | null>;
@@ -63,7 +63,7 @@ export class EmbeddedEvents {
   readonly #query: Query;
   readonly #facts: StoredFacts;
   readonly #tables: readonly EventTable[];
-  readonly #catalog: Catalog;
+  readonly #catalog: Pick<Catalog, 'get'>;
   readonly #fields: FilterFields;
   readonly #pastOf: EmbeddedEventsOptions['pastOf'];
   /** Tables of kinds of processes that were made. */

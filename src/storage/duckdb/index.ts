@@ -41,7 +41,7 @@ import { StoreThread } from './thread.js';
 
 export interface DuckOptions {
   readonly directory: string;
-  readonly catalog: Catalog;
+  readonly catalog: Pick<Catalog, 'trackers' | 'get'>;
   readonly fields: FilterFields;
   readonly retentionMs: number | null;
   readonly retentionBytes: number | null;

@@ -147,7 +147,8 @@ describe('a filter', () => {
 
 describe('an aggregate', () => {
   it('of events that stand for many each is not one of points', () => {
-    const aggregating = { ...exec, kernelAggregate: { count: 'count', totals: {} } };
+    const kernelAggregate = { count: 'count', totals: {} };
+    const aggregating = { ...exec, kernelAggregate };
     expect(() => planAggregate(ask({ trackers: [aggregating] }))).toThrow(/measures: an event of exec stands for many/);
     expect(rollupInput(catalog.need('exit')).input.measures.map(({ fn }) => fn)).toEqual([
       'COUNT',
@@ -156,9 +157,10 @@ describe('an aggregate', () => {
       'MAX',
       'QUANTILE',
     ]);
-    expect(
-      rollupInput({ ...catalog.need('exit'), kernelAggregate: {} } as never).input.measures.map(({ fn }) => fn),
-    ).toEqual(['COUNT', 'SUM']);
+    expect(rollupInput({ ...catalog.need('exit'), kernelAggregate }).input.measures.map(({ fn }) => fn)).toEqual([
+      'COUNT',
+      'SUM',
+    ]);
   });
 
   it('is one statement of InfluxQL', () => {
