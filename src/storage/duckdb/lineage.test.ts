@@ -1,7 +1,7 @@
 import { DuckDBInstance } from '@duckdb/node-api';
 import fc from 'fast-check';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { inTurns } from '../../base/turn.js';
 import { wallTimeOf } from '../../event/clock.js';
 import type { TraceEvent } from '../../event/event.js';
@@ -316,9 +316,12 @@ describe('a data directory', () => {
     const path = await directory();
     const first = opened(path, { retentionMs: 86_400_000 });
     const collector = collectorOf(table);
+    const take = vi.spyOn(collector, 'take');
     const sink = await first.record(recorded('a'), collector);
     await sink.write(batch(events), null);
     await until('they are collected', () => collector.stats.stored === COUNT + 3);
+    const { length } = take.mock.calls;
+    await until('they are sent: it collects again', () => take.mock.calls.length > length);
     await sink.flush();
     await first.retain();
     expect(collector.stats.stored).toBe(3);
