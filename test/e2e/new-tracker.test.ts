@@ -53,10 +53,9 @@ it('npm run new-tracker makes three files and a test, which build and pass; noth
     'run',
     'test/kernel/brand-new.test.ts',
     'test/kernel/trigger.test.ts',
-    'src/linux',
     'src/catalog',
-    'scripts/setup',
-    'test/unit',
+    'scripts/setup/tracker-docs.test.ts',
+    'test/unit/docs.test.ts',
   );
 });
 
