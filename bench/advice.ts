@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { adviceOptions, adviceTrackers } from '#eunomia/cli/advise.js';
 import { buildPrograms } from './build.js';
+import { LineProcess } from './child.js';
 import { rotated } from './cost.js';
 import { median, type Report } from './figure.js';
 import { cpuNs } from './query/process.js';
@@ -19,6 +20,8 @@ const ADVICE_GOAL_MS = 2000;
 /** Two medians of the same program differ by up to so much on the machines that we saw. */
 const NOISE = 0.1;
 const CPU = 1;
+/** Pipelines at once: what the server takes in any case is shared by many. */
+const JOBS = 60;
 /** Of the names of temporary files, which differ in each part of the hour. */
 const JOB = '/job.';
 
@@ -110,9 +113,9 @@ async function measureHour(
   }
 }
 
-/** Pipelines with a temporary file each, as jobs and health checks of a container run. */
-const jobsIn = (directory: string): string =>
-  `while :; do f=$(mktemp ${directory}${JOB}XXXXXX); date > $f; sort $f | wc -c > /dev/null; rm $f; sleep 0.1; done`;
+/** A pipeline with a temporary file, as jobs and health checks of a container run. */
+const jobIn = (directory: string): string =>
+  `f=$(mktemp ${directory}${JOB}XXXXXX); date > $f; sort $f | wc -c > /dev/null; rm $f`;
 
 async function recordPart(
   directory: string,
@@ -123,7 +126,7 @@ async function recordPart(
   const server = await ServerProcess.start([], ['--data-dir', directory]);
   const workloads = [await Workload.start(), await Workload.start(), await Workload.start()] as const;
   // It enters the cgroup before it starts anything.
-  const jobs = spawn('sh', ['-c', `read go; ${jobsIn(directory)}`], {
+  const jobs = spawn('sh', ['-c', `read go; while :; do ${jobIn(directory)}; sleep 0.1; done`], {
     stdio: ['pipe', 'ignore', 'inherit'],
     detached: true,
   });
@@ -202,7 +205,7 @@ interface Load {
 const loads: readonly Load[] = [
   { kind: 'trivial', calls: 200_000, what: 'a call that no tracker but syscount looks at' },
   { kind: 'exchanged', calls: 20_000, what: 'data over a connection' },
-  { kind: 'opened', calls: 20_000, what: 'open and close' },
+  { kind: 'opened', calls: 20_000, what: 'open and close of a file' },
 ];
 const ALONE = 'syscount alone';
 const ALL = 'all trackers of advice';
@@ -212,7 +215,14 @@ const EACH = 'the same, each open an event';
 /** CPU that a call takes, of the process that makes it and of the server together. */
 async function measureWatching(report: Report, server: ServerProcess, rounds: number): Promise<void> {
   const cgroups = new ContainerCgroups();
-  const workload = await Workload.start({ cpu: CPU, first: true });
+  const directory = await mkdtemp(join(tmpdir(), 'eunomia-bench-'));
+  const path = join(directory, 'file');
+  await writeFile(path, '');
+  const workload = await Workload.start({ cpu: CPU, first: true, path });
+  const jobs = new LineProcess('sh', [
+    '-c',
+    `while read n; do for i in $(seq $n); do ${jobIn(directory)}; done; echo $n; done`,
+  ]);
   const ways = [
     { name: ALONE, trackers: ['syscount'] },
     { name: ALL, trackers: adviceTrackers },
@@ -226,6 +236,7 @@ async function measureWatching(report: Report, server: ServerProcess, rounds: nu
   try {
     await cgroups.resize(1);
     cgroups.adopt(workload.pid);
+    cgroups.adopt(jobs.pid);
     for (let round = -1; round < rounds; round++) {
       isWarm = round >= 0;
       for (const { kind, calls } of loads) add(`${kind}, not traced`, await workload.nsPerCall(kind, calls));
@@ -244,14 +255,31 @@ async function measureWatching(report: Report, server: ServerProcess, rounds: nu
           add(`${kind}, ${name}`, ns + served);
           add(`${kind}, ${name}, hook`, ns);
         }
+        await jobs.ask('2');
+        const before = { jobs: cgroups.cpuNs, server: cpuNs(server.pid) };
+        await jobs.ask(String(JOBS));
+        const inJobs = cgroups.cpuNs - before.jobs;
+        await sleep(300);
+        add(`jobs, ${name}`, (inJobs + cpuNs(server.pid) - before.server) / JOBS / 1e6);
+        add(`jobs, ${name}, hook`, inJobs / JOBS / 1e6);
         await server.removeSession(id);
       }
     }
   } finally {
+    await jobs.close();
     await workload.close();
+    await rm(directory, { recursive: true, force: true });
     await cgroups.close();
   }
   const of = (key: string): number => median(taken.get(key) ?? []);
+  const ratio = (what: string): void => {
+    report.add(`watching: ${what}, ${EACH} to ${ALONE}`, of(`${what}, ${EACH}`) / of(`${what}, ${ALONE}`), 'times');
+    report.add(`watching: ${what}, ${ALL} to ${ALONE}`, of(`${what}, ${ALL}`) / of(`${what}, ${ALONE}`), 'times', {
+      goal: 1,
+      better: 'lower',
+      noise: NOISE,
+    });
+  };
   for (const { kind, what } of loads) {
     report.add(`watching: ${kind}, not traced`, of(`${kind}, not traced`), 'ns/call', null, what);
     for (const { name } of ways)
@@ -262,11 +290,15 @@ async function measureWatching(report: Report, server: ServerProcess, rounds: nu
         null,
         `${Math.round(of(`${kind}, ${name}, hook`))} of them in the process, the rest in the server`,
       );
-    report.add(`watching: ${kind}, ${EACH} to ${ALONE}`, of(`${kind}, ${EACH}`) / of(`${kind}, ${ALONE}`), 'times');
-    report.add(`watching: ${kind}, ${ALL} to ${ALONE}`, of(`${kind}, ${ALL}`) / of(`${kind}, ${ALONE}`), 'times', {
-      goal: 1,
-      better: 'lower',
-      noise: NOISE,
-    });
+    ratio(kind);
   }
+  for (const { name } of ways)
+    report.add(
+      `watching: jobs, ${name}`,
+      of(`jobs, ${name}`),
+      'ms of CPU',
+      null,
+      `a pipeline of five programs; ${of(`jobs, ${name}, hook`).toFixed(2)} of them in these, the rest in the server`,
+    );
+  ratio('jobs');
 }

@@ -43,10 +43,20 @@ export class Workload {
     this.#process = process;
   }
 
-  /** `first`: before all others on its CPU, so that what else the machine does is not in a call's time. */
-  static async start({ cpu, first }: { readonly cpu?: number; readonly first?: boolean } = {}): Promise<Workload> {
-    const place = cpu === undefined ? [] : ['--cpu', String(cpu)];
-    const process = new LineProcess(programs.workload, first ? [...place, '--priority', '50'] : place);
+  /**
+   * `first`: before all others on its CPU, so that what else the machine does is not in a call's time. `path`: what it opens, in the place
+   * of /dev/null.
+   */
+  static async start({
+    cpu,
+    first,
+    path,
+  }: { readonly cpu?: number; readonly first?: boolean; readonly path?: string } = {}): Promise<Workload> {
+    const process = new LineProcess(programs.workload, [
+      ...(cpu === undefined ? [] : ['--cpu', String(cpu)]),
+      ...(first ? ['--priority', '50'] : []),
+      ...(path === undefined ? [] : ['--path', path]),
+    ]);
     await process.line();
     return new Workload(process);
   }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 
@@ -42,6 +42,14 @@ export class ContainerCgroups {
     const [first] = this.#running;
     if (!first) throw new Error('there is no container');
     writeFileSync(join(first.directory, 'cgroup.procs'), String(pid));
+  }
+
+  /** CPU time of all that has run in the first one, in nanoseconds, as the kernel counts it to the microsecond. */
+  get cpuNs(): number {
+    const [first] = this.#running;
+    if (!first) throw new Error('there is no container');
+    const stat = readFileSync(join(first.directory, 'cpu.stat'), 'utf8');
+    return Number(/^usage_usec (\d+)$/m.exec(stat)?.[1]) * 1000;
   }
 
   /** The oldest ends, and a new one starts. */

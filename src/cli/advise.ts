@@ -60,6 +60,7 @@ export const adviceTrackers = [
 ];
 export const adviceOptions: Readonly<Record<string, object>> = {
   syscount: { latency: false, arguments: true },
+  privilege: { before: false },
 };
 /** The session holds what it saw until the advice is made. */
 const BUFFER_BYTES = 512 << 20;

@@ -39,6 +39,7 @@ it('programs that the options need not are not loaded', () => {
   const unneeded = (options: Readonly<Record<string, unknown>>) => privilege.unneeded?.(options);
   expect(unneeded({})).toEqual([]);
   expect(unneeded({ failedOnly: true })).toEqual(['privilege_enter', 'privilege_fork']);
+  expect(unneeded({ before: false })).toEqual(['privilege_enter']);
   expect(unneeded({ operations: ['BPF'] })).toEqual(['privilege_enter', 'privilege_fork']);
   expect(unneeded({ operations: ['CLONE'] })).toEqual(['privilege_enter']);
   expect(unneeded({ operations: ['SET_UID'] })).toEqual(['privilege_fork']);

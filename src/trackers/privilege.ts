@@ -361,7 +361,7 @@ export default defineTracker({
     const chosen = chosenOf(options);
     const failedOnly = options['failedOnly'] === true;
     return [
-      ...(failedOnly || ![...changing].some(chosen) ? ['privilege_enter'] : []),
+      ...(failedOnly || options['before'] === false || ![...changing].some(chosen) ? ['privilege_enter'] : []),
       ...(failedOnly || !chosen('CLONE') ? ['privilege_fork'] : []),
     ];
   },
@@ -418,5 +418,6 @@ export default defineTracker({
       ifListed('operations', 'operations that are not listed are excluded'),
     ],
     extending: ['routine', 'ownCalls'],
+    neutral: ['before'],
   }),
 });

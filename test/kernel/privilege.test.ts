@@ -345,6 +345,18 @@ describe('the tracker privilege', () => {
     ]);
   });
 
+  it('has the same calls without what was before them', async () => {
+    const told = ({ events }: { readonly events: readonly Seen[] }, ...fields: readonly string[]) =>
+      events.map((event) => fields.map((field) => event[field]));
+    const fields = ['privilegeCall', 'arguments', 'errno', 'euidAfter'];
+    const [whole, without] = [await filtered('ids', {}), await filtered('ids', { options: { before: false } })];
+    expect(told(without, ...fields)).toEqual(told(whole, ...fields));
+    expect(without.events.length).toBeGreaterThan(1);
+    for (const { errno, changes, euidBefore } of without.events)
+      expect([changes === null, euidBefore === null]).toEqual([errno === null, errno === null]);
+    for (const { changes } of whole.events) expect(changes).not.toBeNull();
+  });
+
   it('is selected and filtered in the kernel', async () => {
     for (const [what, options, where, count] of [
       ['ids', { failedOnly: true }, undefined, 1],
