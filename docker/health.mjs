@@ -5,13 +5,14 @@
 import http from 'node:http';
 import https from 'node:https';
 
-const { EUNOMIA_HOST: set = '', EUNOMIA_PORT: port = '4000' } = process.env;
+// One that is empty is not set, as in src/options/sources.ts.
+const [set, port] = ['EUNOMIA_HOST', 'EUNOMIA_PORT'].map((name) => (process.env[name] ?? '').trim());
 const host = ['', '0.0.0.0', '::'].includes(set) ? '127.0.0.1' : set;
 
 function isHealthy(client) {
   return new Promise((resolve) => {
     // Whoever has the port of this container is the server, whatever its certificate says.
-    const options = { host, port, path: '/healthz', agent: false, rejectUnauthorized: false };
+    const options = { host, port: port || '4000', path: '/healthz', agent: false, rejectUnauthorized: false };
     client.get(options, ({ statusCode }) => resolve(statusCode === 200)).on('error', () => resolve(false));
   });
 }

@@ -42,6 +42,14 @@ it.each(['0.0.0.0', '::', '127.0.0.1'])('asks where it listens: %s', async (EUNO
   ).toBe(0);
 });
 
+it('takes a variable that is empty as one that is not set, as the server does', async () => {
+  const asks = `data:text/javascript,import http from 'node:http';
+    http.get = ({ host, port }) => (console.log(host + ' ' + port), process.exit(0));`;
+  const env = { PATH: process.env.PATH, EUNOMIA_HOST: ' ', EUNOMIA_PORT: '' };
+  const { stdout } = await run(process.execPath, ['--import', asks, join(root, 'docker/health.mjs')], { env });
+  expect(stdout).toBe('127.0.0.1 4000\n');
+});
+
 it('fails where the server is not healthy, or does not listen', async () => {
   expect(await exitCode(createServer((_, response) => void response.writeHead(503).end('unhealthy\n')))).toBe(1);
   server.close();
