@@ -51,3 +51,19 @@ it('tells the nearest callers of a deep stack, and what a file was called in one
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   expect(lines.join('')).not.toMatch(/[\u0000-\u001f]/);
 });
+
+it.each([
+  [[], 'nothing outside of them was attempted'],
+  [[true, true], 'what was attempted outside of them was refused'],
+  [[true, false], '1 of 2 attempts outside of them was NOT refused'],
+  [[false], '1 of 1 attempt outside of them was NOT refused'],
+])('says no more of what is outside than was shown: %j', async (attempts, expected) => {
+  const outside = attempts.map((refused) => ({ kind: 'CALL', what: 'keyctl', refused }));
+  const result = { verified: true, rights: {}, widened: [], problems: [], outside, rounds: [] };
+  const replies: unknown[] = [{ verifyAdvice: result }, { adviceWithRights: { files: [] } }];
+  const query = async <Data>(): Promise<Data> => replies.shift() as Data;
+  const lines: string[] = [];
+  const files = await verified({ query }, 'web', { rights: {} } as Advice, {}, { tell: (line) => lines.push(line) });
+  expect(lines.at(-1)).toBe(`verified: a copy ran under these rights, its check passed, and ${expected}`);
+  expect(files.find(({ name }) => name === 'verification.md')?.content).toContain(`its check passed, and ${expected}.`);
+});

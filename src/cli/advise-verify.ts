@@ -4,7 +4,14 @@ import { visible } from '../base/visible.js';
 import type { Advice, AdviceFile } from '../event/advice.js';
 import type { Client } from '../client/client.js';
 import { UsageError } from './usage.js';
-import { attemptLine, refusalLine, roundLine, verificationMarkdown, type Verified } from './verification.js';
+import {
+  attemptLine,
+  outsideLine,
+  refusalLine,
+  roundLine,
+  verificationMarkdown,
+  type Verified,
+} from './verification.js';
 import type { World } from './world.js';
 
 export interface VerifyFlags {
@@ -126,8 +133,6 @@ function linesOf({ verified: holds, rounds, widened, outside, problems }: Verifi
     ...(widened.length > 0 ? [`added: ${widened.join(', ')}`] : []),
     ...outside.map((attempt) => `outside: ${attemptLine(attempt)}`),
     ...problems.map((problem) => `problem: ${problem}`),
-    holds
-      ? 'verified: a copy ran under these rights, its check passed, and what is outside was refused'
-      : 'not verified',
+    holds ? `verified: a copy ran under these rights, its check passed, and ${outsideLine(outside)}` : 'not verified',
   ];
 }

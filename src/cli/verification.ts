@@ -54,12 +54,21 @@ export function attemptLine({ kind, what, refused }: Attempt): string {
   return `${kind.toLowerCase()} ${what} ${refused ? 'was refused' : 'was NOT refused'}`;
 }
 
+/** What the attempts outside of the rights show: one that was verified may have made none, or some in vain. */
+export function outsideLine(outside: readonly Attempt[]): string {
+  if (outside.length === 0) return 'nothing outside of them was attempted';
+  const open = outside.filter(({ refused }) => !refused).length;
+  return open === 0
+    ? 'what was attempted outside of them was refused'
+    : `${open} of ${counted(outside.length, 'attempt')} outside of them ${open === 1 ? 'was' : 'were'} NOT refused`;
+}
+
 /** The verification for people: each copy, each refusal with the whole stack, what was added, and the proof. */
 export function verificationMarkdown(container: string, { rounds, widened, outside, problems }: Verified): string {
   return [
     `# Verification of the advice for ${markdownText(container)}`,
     '',
-    'A copy ran under the rights of these files, its check passed, and what is outside of them was refused.',
+    `A copy ran under the rights of these files, its check passed, and ${outsideLine(outside)}.`,
     ...rounds.flatMap((round, i) => [
       '',
       `## Copy ${i + 1}: ${markdownText(roundLine(round))}`,
