@@ -1,11 +1,13 @@
 // The pages of the package: those of the repository, with no link to what the package does not have (decisions, sources, pages for
 // developers). Their text changes while npm packs, and is put back behind it.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { SetupError, cache, filesUnder, root } from './project.mjs';
 
 const kept = join(cache, 'pages');
+/** Of each page: what it was, and what was put in its place. */
+const [WAS, SHIPPED] = ['was', 'shipped'];
 
 /** Puts the package's text in the place of each page's, and keeps what was there. */
 export function writeShippedPages() {
@@ -15,22 +17,36 @@ export function writeShippedPages() {
     const text = readFileSync(join(root, page), 'utf8');
     const shipped = shippedText(page, text, files);
     if (shipped === text) continue;
-    mkdirSync(dirname(join(kept, page)), { recursive: true });
-    writeFileSync(join(kept, page), text);
-    writeFileSync(join(root, page), shipped);
+    keep(SHIPPED, page, shipped);
+    keep(WAS, page, text);
+    replace(page, shipped);
   }
 }
 
 /** Puts back what `writeShippedPages` kept, also of a run that was cut off; a page that was edited since stays as it is. */
 export function restorePages() {
-  if (!existsSync(kept)) return;
-  const files = shippedFiles();
-  for (const page of filesUnder('.cache/pages').map((file) => file.slice('.cache/pages/'.length))) {
-    const text = readFileSync(join(kept, page), 'utf8');
-    if (readFileSync(join(root, page), 'utf8') === shippedText(page, text, files))
-      writeFileSync(join(root, page), text);
+  for (const file of filesUnder(`.cache/pages/${WAS}`)) {
+    const page = file.slice(`.cache/pages/${WAS}/`.length);
+    if (textOf(join(root, page)) === textOf(join(kept, SHIPPED, page))) replace(page, textOf(join(kept, WAS, page)));
   }
-  rmSync(kept, { recursive: true });
+  rmSync(kept, { recursive: true, force: true });
+}
+
+function keep(what, page, text) {
+  const path = join(kept, what, page);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}
+
+/** Whole or not at all, wherever it is cut off. */
+function replace(page, text) {
+  writeFileSync(join(cache, 'page.new'), text);
+  renameSync(join(cache, 'page.new'), join(root, page));
+}
+
+/** Null where there is no such file any more. */
+function textOf(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : null;
 }
 
 /** The text of a page without its links to what is not among the files: the words stay, an entry of a list of links goes. */
