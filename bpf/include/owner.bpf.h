@@ -274,11 +274,18 @@ static __always_inline bool eu_is_owner(const struct eu_owner *owner, struct tas
 	       ((__u64 *)h->comm)[0] == ((__u64 *)task->comm)[0] && ((__u64 *)h->comm)[1] == ((__u64 *)task->comm)[1];
 }
 
+/*
+ * Where nobody has locked the socket, the kernel reads from it by itself, in a softirq, for a parser of streams (sockmaps, TLS): the
+ * current task is a stranger.
+ */
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(owner_receive, struct sock *sk)
 {
-	struct eu_owner *owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
+	struct eu_owner *owner;
 
+	if (!sk->sk_lock.owned)
+		return 0;
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
 	if (!owner && eu_has_backlog(sk))
 		eu_own(sk, EU_SIDE_ACCEPTED, false);
 	else if (owner && (owner->inherited ||
