@@ -10,11 +10,25 @@ class Bench {
   now = 0;
   wakeAt = 0;
   looks = 0;
+  /** Programs wake the thread for a mark once. */
+  woken = false;
   readonly ring = { bytes: BYTES, waiting: 0 };
   readonly watch: RingWatch;
 
   constructor(delayMs: number) {
-    this.watch = new RingWatch(this.ring, (bytes) => (this.wakeAt = bytes), delayMs, 0);
+    const setWakeAt = (bytes: number): void => {
+      this.wakeAt = bytes;
+      this.woken = false;
+    };
+    this.watch = new RingWatch(this.ring, setWakeAt, delayMs, 0);
+  }
+
+  /** A program writes so much: whether it wakes the thread. */
+  write(bytes: number): boolean {
+    this.ring.waiting += bytes;
+    const wakes = this.wakeAt === 0 || (this.ring.waiting >= this.wakeAt && !this.woken);
+    this.woken ||= wakes;
+    return wakes;
   }
 
   /** What the thread does when it is up. `busy`: the first record is still being written. */
@@ -95,6 +109,33 @@ describe('a watched ring', () => {
     expect(bench.ring.waiting).toBe(0);
   });
 
+  it('that was emptied for somebody who asked is told of again where it fills', () => {
+    const bench = new Bench(10_000);
+    bench.ring.waiting = 100;
+    bench.turn();
+    expect(bench.write(watermark(BYTES))).toBe(true);
+    // The thread is about to look, and does first what it was asked for.
+    bench.ring.waiting = 0;
+    bench.watch.emptied();
+    bench.turn();
+    expect(bench.write(watermark(BYTES) - 1)).toBe(false);
+    expect(bench.write(1)).toBe(true);
+    bench.turn();
+    expect(bench.ring.waiting).toBe(0);
+  });
+
+  it('that is emptied for somebody who asked wakes the thread as before', () => {
+    for (const delayMs of [0, 50]) {
+      const bench = new Bench(delayMs);
+      bench.until(200);
+      bench.watch.emptied();
+      expect(bench).toMatchObject({ sleeps: true, wakeAt: 0 });
+      bench.watch.neglect(bench.now);
+      bench.watch.emptied();
+      expect(bench.wakeAt).toBe(Number.POSITIVE_INFINITY);
+    }
+  });
+
   it('is looked at once in each period, also by timers that fire up to a millisecond early', () => {
     for (const earlyMs of [0, 0.3, 0.7, 0.99]) {
       const bench = new Bench(50);
@@ -133,7 +174,7 @@ describe('a watched ring', () => {
       fc.record({ kind: fc.constant('events' as const), bytes: fc.integer({ min: 8, max: BYTES }) }),
       fc.record({ kind: fc.constant('time' as const), ms: fc.double({ min: 0, max: 300, noNaN: true }) }),
       fc.record({ kind: fc.constant('delay' as const), ms: fc.constantFrom(0, 1, 5, 50, 10_000) }),
-      fc.record({ kind: fc.constantFrom('busy' as const, 'neglect' as const, 'turn' as const) }),
+      fc.record({ kind: fc.constantFrom('busy' as const, 'neglect' as const, 'turn' as const, 'emptied' as const) }),
     );
     fc.assert(
       fc.property(fc.constantFrom(0, 3, 50), fc.array(step, { maxLength: 60 }), (delayMs, steps) => {
@@ -143,7 +184,10 @@ describe('a watched ring', () => {
           else if (one.kind === 'time') bench.until(bench.now + one.ms, 0.5);
           else if (one.kind === 'delay') bench.watch.setDelay(one.ms, bench.now);
           else if (one.kind === 'neglect') bench.watch.neglect(bench.now);
-          else bench.turn(one.kind === 'busy');
+          else if (one.kind === 'emptied') {
+            bench.ring.waiting = 0;
+            bench.watch.emptied();
+          } else bench.turn(one.kind === 'busy');
           if (bench.sleeps) expect(bench.wakeAt).toBe(0);
         }
         // Once it is quiet it sleeps, and holds nothing.

@@ -28,14 +28,16 @@ export class RingWatch {
   readonly #setWakeAt: (bytes: number) => void;
   #delayMs: number;
   #state: 'AWAKE' | 'DROWSY' | 'ASLEEP' = 'DROWSY';
+  /** What was given to `setWakeAt` last. */
+  #wakeAt = EACH;
   #due: number;
   #lookedAt: number;
   /** Looks in a row that found nothing. */
   #quiet = 0;
 
   /**
-   * `setWakeAt`: programs wake the thread where so many bytes wait; 0 is each record, infinity never. `delayMs`: how
-   * long an event may wait.
+   * `setWakeAt`: programs wake the thread where so many bytes wait, once until it is called again; 0 is each record, infinity never.
+   * `delayMs`: how long an event may wait.
    */
   constructor(ring: WatchedRing, setWakeAt: (bytes: number) => void, delayMs: number, now: number) {
     this.#ring = ring;
@@ -85,6 +87,11 @@ export class RingWatch {
     }
   }
 
+  /** It was emptied out of its turn, perhaps of what programs have woken the thread for: it would not be looked at, and they wake once. */
+  emptied(): void {
+    if (this.#state === 'AWAKE') this.#arm(this.#wakeAt);
+  }
+
   /** How long an event may wait from now on. One that waits longer than that is looked at then. */
   setDelay(ms: number, now: number): void {
     this.#delayMs = ms;
@@ -100,19 +107,24 @@ export class RingWatch {
   neglect(now: number): void {
     this.#state = 'AWAKE';
     this.#due = now;
-    this.#setWakeAt(NONE);
+    this.#arm(NONE);
   }
 
   #wait(now: number, pauseMs: number): void {
     this.#state = 'AWAKE';
-    this.#setWakeAt(pauseMs > UNWATCHED_PAUSE_MS ? watermark(this.#ring.bytes) : NONE);
+    this.#arm(pauseMs > UNWATCHED_PAUSE_MS ? watermark(this.#ring.bytes) : NONE);
     // Rings that may wait as long are looked at together.
     this.#due = pauseMs === this.#delayMs ? (Math.floor((now + EARLY_MS) / pauseMs) + 1) * pauseMs : now + pauseMs;
   }
 
   #doze(now: number): void {
     this.#state = 'DROWSY';
-    this.#setWakeAt(EACH);
+    this.#arm(EACH);
     this.#due = now + DROWSY_MS;
+  }
+
+  #arm(bytes: number): void {
+    this.#wakeAt = bytes;
+    this.#setWakeAt(bytes);
   }
 }

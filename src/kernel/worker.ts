@@ -99,6 +99,12 @@ function readAggregates(id: number, entry: Entry): Promise<void> {
   return entry.source.readAggregates((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
 }
 
+/** Reads all that is in a source's ring, for who has asked. */
+function empty(id: number, entry: Entry): void {
+  while (drain(id, entry));
+  entry.watch.emptied();
+}
+
 /** Looks at a source's ring. True when there is so much more in it that it is to be read at once. */
 function look(id: number, entry: Entry, now: number): boolean {
   const { ring } = entry.source;
@@ -213,7 +219,7 @@ const note = serveChannel<KernelProtocol>(
         await entry.source.settled; // who asks may rely on what was set before
         drainUrgent();
         const counters = entry.source.counters();
-        while (drain(source, entry));
+        empty(source, entry);
         return counters;
       },
       read: async ({ source }) => {
@@ -221,7 +227,7 @@ const note = serveChannel<KernelProtocol>(
         if (!entry) return; // its end has read it
         drainUrgent();
         await readAggregates(source, entry);
-        while (drain(source, entry));
+        empty(source, entry);
       },
       close: ({ source }) => close(source),
       probe: () => probeFeatures(),
