@@ -124,7 +124,7 @@ struct {
 
 static __always_inline void eu_syscall_begin(struct task_struct *task, __u32 call)
 {
-	struct eu_syscall_start *start = bpf_task_storage_get(&eu_starts, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct eu_syscall_start *start = eu_in_task(&eu_starts, task);
 
 	if (!start)
 		return;

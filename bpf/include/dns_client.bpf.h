@@ -80,7 +80,7 @@ static __always_inline void dns_address(struct bpf_sock_addr *ctx, const eu_ip *
 
 	if (!sk || (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP))
 		return;
-	client = bpf_sk_storage_get(&dns_clients, sk, NULL, server ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	client = server ? eu_in_sock(&dns_clients, sk) : bpf_sk_storage_get(&dns_clients, sk, NULL, 0);
 	if (!client) {
 		/* No memory: its message will not be seen. After connect it is tried again with each packet (dns_adopt). */
 		if (server && sends && eu_wanted())
@@ -138,7 +138,7 @@ static __always_inline struct dns_client *dns_adopt(struct bpf_sock *sk)
 		return NULL;
 	if (bpf_get_current_task_btf()->flags & PF_KTHREAD)
 		return NULL;
-	client = bpf_sk_storage_get(&dns_clients, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	client = eu_in_sock(&dns_clients, sk);
 	if (client)
 		dns_own(client);
 	else if (eu_wanted())

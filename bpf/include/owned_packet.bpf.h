@@ -19,7 +19,7 @@ EU_CGROUP_PROGRAM("cgroup/sock_create", owner_create, struct bpf_sock)
 	wanted = eu_uring_wanted(task);
 	if (!wanted && eu_unknown_is_unwanted((void *)eu_address(ctx)))
 		return;
-	owner = bpf_sk_storage_get(&eu_owners, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	owner = eu_in_sock(&eu_owners, ctx);
 	if (owner)
 		eu_fill_owned(owner, task, wanted);
 }

@@ -207,7 +207,7 @@ static __always_inline bool eu_leave(struct sock *sk, enum eu_side side, bool li
 #else
 	if (side == EU_SIDE_UNKNOWN || eu_has_backlog(sk) != (side == EU_SIDE_ACCEPTED) || !eu_unknown_is_unwanted(sk))
 		return false;
-	return !listens || bpf_sk_storage_get(&eu_strangers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	return !listens || eu_in_sock(&eu_strangers, sk);
 #endif
 }
 
@@ -224,7 +224,7 @@ static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inhe
 		bpf_sk_storage_delete(&eu_owners, sk);
 		return;
 	}
-	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	owner = eu_in_sock(&eu_owners, sk);
 	if (!owner)
 		return;
 	eu_fill_owned(owner, task, wanted);
@@ -241,7 +241,7 @@ static __always_inline void eu_own_child(struct sock *sk)
 		return;
 	if (bpf_sk_storage_get(&eu_owners, sk, NULL, 0))
 		return;
-	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	owner = eu_in_sock(&eu_owners, sk);
 	if (!owner)
 		return;
 	owner->inherited = true;
@@ -327,7 +327,7 @@ int owner_files(struct bpf_iter__task_file *ctx)
 	if (listens &&
 	    (bpf_sk_storage_get(&eu_strangers, sk, NULL, 0) || (!wanted && eu_leave(sk, EU_SIDE_ACCEPTED, true))))
 		return 0;
-	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	owner = eu_in_sock(&eu_owners, sk);
 	if (!owner)
 		return 0;
 	owner->header = h;

@@ -184,6 +184,18 @@ __attribute__((noinline)) int eu_fill(struct eu_header *h)
 }
 #endif
 
+/*
+ * What a map keeps in a socket or a task; made if there is none, NULL where it cannot be. Where a program of another map makes the first
+ * storage of all in the same one, on another CPU at the same moment, the kernel makes none (-EAGAIN: bpf_local_storage_alloc(),
+ * kernel/bpf/bpf_local_storage.c), and does when it is asked again.
+ */
+#define eu_in_sock(map, sk)                                             \
+	(bpf_sk_storage_get(map, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) \
+		 ?: bpf_sk_storage_get(map, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE))
+#define eu_in_task(map, task)                                                  \
+	(bpf_task_storage_get(map, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) \
+		 ?: bpf_task_storage_get(map, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE))
+
 /* ---- Memory and texts ---- */
 
 /*

@@ -90,7 +90,7 @@ static __always_inline void begin(struct task_struct *task)
 
 	if (!is_wanted(task))
 		return;
-	throttle = bpf_task_storage_get(&cputhrottle_now, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	throttle = eu_in_task(&cputhrottle_now, task);
 	if (throttle)
 		throttle->since_ns = bpf_ktime_get_boot_ns();
 	else

@@ -246,7 +246,7 @@ int BPF_PROG(fileio_enter, struct pt_regs *regs, long nr)
 	}
 	if (!began.reads && !began.writes)
 		return 0;
-	under_way = bpf_task_storage_get(&fileio_calls, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	under_way = eu_in_task(&fileio_calls, task);
 	if (!under_way) {
 		eu_count(true);
 		return 0;

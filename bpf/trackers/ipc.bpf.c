@@ -218,7 +218,7 @@ int BPF_PROG(ipc_enter, struct pt_regs *regs, long nr)
 	}
 	if (!begins_watched(&call) || !eu_wanted())
 		return 0;
-	under_way = bpf_task_storage_get(&ipc_calls, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	under_way = eu_in_task(&ipc_calls, bpf_get_current_task_btf());
 	if (!under_way)
 		return 0;
 	id = call.operation == IPC_OPERATION_SHM_DETACH ? eu_shm_attached(call.args[0]) : id_of(&call, 0);

@@ -149,7 +149,7 @@ int BPF_PROG(privilege_enter, struct pt_regs *regs, long nr)
 		if (!(command_use(set, args[0]) & COMMAND_CHANGES))
 			return 0;
 	}
-	entry = bpf_task_storage_get(&privilege_entries, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	entry = eu_in_task(&privilege_entries, task);
 	if (!entry)
 		return 0;
 	entry->value = call.value;

@@ -78,7 +78,7 @@ static __always_inline void begin(struct task_struct *task, bool preempted)
 	/* A CPU that is idle runs a thread that has no number, and does not wait. */
 	if (!task->pid || !is_wanted(task))
 		return;
-	wait = bpf_task_storage_get(&runqlat_waits, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	wait = eu_in_task(&runqlat_waits, task);
 	if (!wait) {
 		eu_count(true);
 		return;

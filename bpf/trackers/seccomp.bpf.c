@@ -222,7 +222,7 @@ EU_EACH_CALL(enter, seccomp_enter, long nr)
 
 	if (!mode_of(task))
 		return;
-	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	state = eu_in_task(&states, task);
 	if (state)
 		state->begun = true;
 }
@@ -238,7 +238,7 @@ EU_EACH_CALL(exit, seccomp_exit, long ret)
 	/* A process that is killed is told of by its signal. */
 	if (!mode || mode == SECCOMP_MODE_DEAD)
 		return;
-	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	state = eu_in_task(&states, task);
 	if (!state)
 		return;
 	emulated = state->emulated;
@@ -271,7 +271,7 @@ int BPF_PROG(seccomp_signal, int number, struct kernel_siginfo *info, struct tas
 	/* Never a load through `info`: it may be 0 or 1 (SEND_SIG_NOINFO, SEND_SIG_PRIV). */
 	if (info == SEND_SIG_NOINFO || info == SEND_SIG_PRIV || BPF_CORE_READ(info, si_code) != SYS_SECCOMP)
 		return 0;
-	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	state = eu_in_task(&states, task);
 	/* In a call that has begun: it sends itself the signal (rt_sigqueueinfo), with what code it likes. */
 	if (!state || state->begun)
 		return 0;

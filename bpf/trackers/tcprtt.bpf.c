@@ -81,7 +81,7 @@ static __always_inline void look(struct sock *sk)
 	now.mdev_us = tcp->mdev_us;
 	if (!now.srtt_us)
 		return;
-	seen = bpf_sk_storage_get(&tcprtt_seen, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	seen = eu_in_sock(&tcprtt_seen, sk);
 	if (!seen || (seen->srtt_us == now.srtt_us && seen->mdev_us == now.mdev_us))
 		return;
 	*seen = now;
