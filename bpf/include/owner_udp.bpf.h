@@ -10,6 +10,14 @@
 
 #define IPPROTO_MPTCP_OWN 262 /* include/uapi/linux/in.h: its subflows are sockets of TCP */
 
+/* Of a process that is not wanted the pid alone is known: whether it is now, may be another matter where its user or name decides. */
+static __always_inline bool eu_owns_datagrams(const struct eu_owner *owner, struct task_struct *task)
+{
+	if (owner->wanted)
+		return eu_is_owner(owner, task);
+	return owner->header.pid == task->tgid && !eu_by_uid && !eu_by_comm && !eu_where;
+}
+
 /* A process sends by a socket, or receives. */
 static __always_inline void eu_own_datagrams(struct sock *sk)
 {
@@ -18,7 +26,7 @@ static __always_inline void eu_own_datagrams(struct sock *sk)
 	if (!eu_sock_is_inet(sk) || sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP_OWN)
 		return;
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
-	if (!owner || owner->header.pid != bpf_get_current_task_btf()->tgid)
+	if (!owner || !eu_owns_datagrams(owner, bpf_get_current_task_btf()))
 		eu_own(sk, EU_SIDE_UNKNOWN, false);
 }
 
