@@ -33,8 +33,12 @@ export async function assembleContract() {
   markDone('schema', inputs());
 }
 
-/** Raises the version of the schema where a release has less: who adds a tracker need not think of it. */
+/**
+ * Raises the version of the schema where a release has less: who adds a tracker need not think of it. Not in CI, where a commit that lacks
+ * it is to fail (scripts/contract.test.ts).
+ */
 export async function raiseApiVersion() {
+  if (process.env.CI === 'true') return;
   const inputs = () => hashOf([contract, released, 'src/base/api-version.ts', 'scripts/contract.mjs']);
   if (!existsSync(join(root, released)) || isDone('api-version', inputs(), [])) return;
   // Only now: `graphql` is installed by the step before.

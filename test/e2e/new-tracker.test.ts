@@ -16,7 +16,7 @@ const inCopy = async (program: string, ...args: string[]): Promise<string> =>
     await call(program, args, {
       cwd: copy,
       maxBuffer: 1 << 24,
-      env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' },
+      env: { ...process.env, CI: '', GIT_CONFIG_GLOBAL: '/dev/null' }, // as somebody who adds a tracker
     })
   ).stdout;
 
